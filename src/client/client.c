@@ -1,0 +1,304 @@
+// The blocking face: each client has a loop of its own, and every call runs it until the answer is there.
+#include "client/client.h"
+
+#include "base/str.h"
+#include "client/wire.h"
+#include "http/server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <time.h>
+
+struct client {
+	struct client_wire wire;
+	struct loop *loop;
+	struct http_client *http;
+};
+
+// One call that is waited for.
+struct wait {
+	struct client *client;
+	const struct client_request *request;
+	struct http_call *call;	    // NULL: over
+	struct client_collect collect;
+	struct err lost;	    // code 0: the answer came to its end
+	int stopped;		    // what a callback of the caller's returned to end the call, or 0
+	bool upload_ended;
+	// Called with the body's bytes of a good answer instead of collecting them; returns 0 or what to stop with.
+	int (*data)(struct wait *wait, const char *bytes, size_t n);
+	void *arg;
+	// Upgrade.
+	bool upgrade;
+	struct buf *early;
+	int fd;
+};
+
+struct client *client_new(const char *address, const char *token, struct err *err)
+{
+	struct client *client = xcalloc(1, sizeof(*client));
+	if (client_wire_init(&client->wire, address, token, err) < 0) {
+		free(client);
+		return NULL;
+	}
+	client->loop = loop_new();
+	client->http = http_client_new(client->loop, &client->wire.address, 4);
+	return client;
+}
+
+void client_free(struct client *client)
+{
+	if (!client)
+		return;
+	http_client_free(client->http);
+	loop_free(client->loop);
+	client_wire_clear(&client->wire);
+	free(client);
+}
+
+static void wait_over(struct wait *wait)
+{
+	wait->call = NULL;
+	loop_stop(wait->client->loop);
+}
+
+static void wait_cancel(struct wait *wait, int stopped)
+{
+	wait->stopped = stopped;
+	if (wait->call)
+		http_call_cancel(wait->call);
+	wait_over(wait);
+}
+
+static void upload_more(struct wait *wait)
+{
+	char bytes[64 << 10];
+	size_t waiting = 0;
+	while (wait->call && !wait->upload_ended && waiting <= HTTP_HIGH_WATER) {
+		ssize_t n = wait->request->upload(bytes, sizeof(bytes), wait->request->upload_arg);
+		if (n < 0) {
+			wait_cancel(wait, (int)n);
+		} else if (n == 0) {
+			wait->upload_ended = true;
+			http_call_end(wait->call);
+		} else {
+			waiting = http_call_write(wait->call, bytes, (size_t)n);
+		}
+	}
+}
+
+static void on_drain(struct http_call *call)
+{
+	upload_more(http_call_arg(call));
+}
+
+static void on_head(struct http_call *call, const struct http_response *response)
+{
+	struct wait *wait = http_call_arg(call);
+	client_collect_head(&wait->collect, response);
+	if (response->status >= 400)
+		wait->upload_ended = true;
+	if (wait->upgrade && response->status == 101)
+		wait->fd = http_call_take_socket(call, wait->early);
+}
+
+static void on_data(struct http_call *call, const char *bytes, size_t n)
+{
+	struct wait *wait = http_call_arg(call);
+	if (wait->collect.status >= 400 || !wait->data) {
+		client_collect_data(&wait->collect, bytes, n);
+		return;
+	}
+	int r = wait->data(wait, bytes, n);
+	if (r != 0)
+		wait_cancel(wait, r);
+}
+
+static void on_end(struct http_call *call, const struct err *err)
+{
+	struct wait *wait = http_call_arg(call);
+	if (err)
+		wait->lost = *err;
+	wait_over(wait);
+}
+
+static void wait_start(struct wait *wait, struct client_headers *headers)
+{
+	const struct client_request *request = wait->request;
+	AUTO_FREE char *body = request->body ? json_dumps(request->body, JSON_COMPACT) : NULL;
+	const char *type = body ? "application/json" : request->upload ? request->content_type : NULL;
+	client_headers_add(headers, "Content-Type", type);
+	client_headers_add(headers, "If-Match", request->if_match);
+	struct http_call_spec spec = {
+		.method = request->method,
+		.target = request->path,
+		.host = wait->client->wire.host,
+		.headers = headers->items,
+		.n_headers = headers->n,
+		.body = body,
+		.body_len = body ? strlen(body) : 0,
+		.stream_body = request->upload != NULL,
+		.head_timeout_ms = request->timeout_ms,
+		.on_head = on_head,
+		.on_data = on_data,
+		.on_drain = on_drain,
+		.on_end = on_end,
+		.arg = wait,
+	};
+	wait->call = http_client_call(wait->client->http, &spec);
+}
+
+// Runs the call to its end. Returns what a callback stopped it with, or the judgement of the answer.
+static int wait_run(struct wait *wait, struct client_headers *headers, struct client_answer *answer, struct err *err)
+{
+	AUTO_ANSWER struct client_answer unseen = { 0 };
+	wait->fd = -1;
+	wait->collect = CLIENT_COLLECT_INIT;
+	wait_start(wait, headers);
+	if (wait->request->upload)
+		upload_more(wait);
+	while (wait->call)
+		loop_run(wait->client->loop);
+	int r = wait->stopped;
+	if (r == 0)
+		r = client_collect_finish(&wait->collect, &wait->client->wire, wait->lost.code ? &wait->lost : NULL,
+					  answer ? answer : &unseen, err);
+	else if (r < 0)
+		err_set_errno(err, r, "%s %s", wait->request->method, wait->request->path);
+	client_collect_clear(&wait->collect);
+	return r;
+}
+
+int client_send(struct client *client, const struct client_request *request, struct client_answer *answer,
+		struct err *err)
+{
+	struct client_headers headers;
+	client_headers_init(&headers, &client->wire, "application/json");
+	struct wait wait = { .client = client, .request = request };
+	return wait_run(&wait, &headers, answer, err);
+}
+
+int client_call(struct client *client, const char *method, const char *path, const json_t *body,
+		struct client_answer *answer, struct err *err)
+{
+	return client_send(client, &(struct client_request){ .method = method, .path = path, .body = body }, answer, err);
+}
+
+struct download {
+	int (*write)(const char *bytes, size_t n, void *arg);
+	void *arg;
+};
+
+static int download_data(struct wait *wait, const char *bytes, size_t n)
+{
+	struct download *download = wait->arg;
+	return download->write(bytes, n, download->arg);
+}
+
+int client_download(struct client *client, const char *path, int (*write)(const char *bytes, size_t n, void *arg),
+		    void *arg, struct err *err)
+{
+	struct client_headers headers;
+	client_headers_init(&headers, &client->wire, "*/*");
+	struct client_request request = { .method = "GET", .path = path };
+	struct download download = { .write = write, .arg = arg };
+	struct wait wait = { .client = client, .request = &request, .data = download_data, .arg = &download };
+	return wait_run(&wait, &headers, NULL, err);
+}
+
+int client_upgrade(struct client *client, const char *path, const char *protocol, const json_t *body, struct buf *early,
+		   int *ret_fd, struct err *err)
+{
+	struct client_headers headers;
+	client_headers_init(&headers, &client->wire, "application/json");
+	client_headers_add(&headers, "Connection", "Upgrade");
+	client_headers_add(&headers, "Upgrade", protocol);
+	struct client_request request = { .method = "POST", .path = path, .body = body };
+	struct wait wait = { .client = client, .request = &request, .upgrade = true, .early = early };
+	int r = wait_run(&wait, &headers, NULL, err);
+	if (wait.fd < 0)
+		return r < 0 ? r : err_set(err, -EPROTO, "%s did not switch to %s", client->wire.text, protocol);
+	int flags = fcntl(wait.fd, F_GETFL);
+	if (flags < 0 || fcntl(wait.fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
+		r = err_set_errno(err, -errno, "socket of %s", protocol);
+		close(wait.fd);
+		return r;
+	}
+	*ret_fd = wait.fd;
+	return 0;
+}
+
+// ---- Streams of events ----
+
+struct reading {
+	const struct client_stream *stream;
+	struct sse_parser *parser;
+	char *last_id;
+	int stopped;
+	bool heard; // an event came on this connection
+};
+
+static void on_stream_event(const struct sse_event *event, void *arg)
+{
+	struct reading *reading = arg;
+	if (reading->stopped != 0)
+		return;
+	reading->heard = true;
+	free(reading->last_id);
+	reading->last_id = xstrdup(event->id);
+	reading->stopped = reading->stream->on_event(event, reading->stream->arg);
+}
+
+static int stream_data(struct wait *wait, const char *bytes, size_t n)
+{
+	struct reading *reading = wait->arg;
+	int r = sse_parse(reading->parser, bytes, n);
+	return reading->stopped != 0 ? reading->stopped : r;
+}
+
+// One connection: a positive value or a negative errno; *ret_lost says that the connection broke, not the caller's wish.
+static int stream_once(struct client *client, struct reading *reading, bool *ret_lost, struct err *err)
+{
+	struct client_headers headers;
+	client_headers_init(&headers, &client->wire, "text/event-stream");
+	client_headers_add(&headers, "Last-Event-ID", str_empty(reading->last_id) ? NULL : reading->last_id);
+	reading->parser = sse_parser_new(CLIENT_ANSWER_MAX, on_stream_event, reading);
+	reading->heard = false;
+	struct wait wait = { .client = client, .request = &reading->stream->request, .data = stream_data, .arg = reading };
+	AUTO_ANSWER struct client_answer answer = { 0 };
+	int r = wait_run(&wait, &headers, &answer, err);
+	sse_parser_free(reading->parser);
+	*ret_lost = wait.stopped == 0 && (answer.status < 400 || answer.status == 503);
+	return r != 0 ? r : err_set(err, -EPIPE, "%s ended the stream early", client->wire.text);
+}
+
+static void pause_ms(unsigned ms)
+{
+	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+	nanosleep(&t, NULL);
+}
+
+int client_stream(struct client *client, const struct client_stream *stream, struct err *err)
+{
+	struct reading reading = { .stream = stream };
+	struct err why = { 0 };
+	unsigned delay_ms = 50;
+	int r;
+	for (;;) {
+		bool lost = false;
+		r = stream_once(client, &reading, &lost, &why);
+		if (!lost || !stream->reconnect)
+			break;
+		int given_up = stream->on_lost ? stream->on_lost(&why, stream->arg) : 0;
+		if (given_up < 0)
+			break;
+		if (reading.heard)
+			delay_ms = 50;
+		pause_ms(delay_ms);
+		delay_ms = delay_ms < 1000 ? delay_ms * 2 : 2000;
+	}
+	free(reading.last_id);
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
