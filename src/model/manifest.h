@@ -1,0 +1,37 @@
+// dialtone.yaml and Procfile → spec. Bytes in, spec out; no files are read here.
+#pragma once
+
+#include "model/spec.h"
+
+#define MANIFEST_SIZE_MAX (256 << 10)
+
+struct manifest_source {
+	const char *file; // for error messages
+	const char *text;
+	size_t len;
+	const char *name;	   // overrides the manifest's name; NULL: does not
+	const char *fallback_name; // when the manifest has none; NULL: then that is an error
+};
+
+// Errors are -EINVAL: "FILE:LINE:COLUMN: KEY: cause", with a hint. -E2BIG beyond MANIFEST_SIZE_MAX.
+// Unknown keys, keys given twice, wrong types and numbers without their unit are errors. Aliases are followed within a
+// bound on the nodes they make.
+//
+// Left to the caller when the manifest does not say: runtime (NULL), a process's command (NULL), stack (NULL).
+// Filled in: a process web if there is none named at all; port 8080 for web and none for others; a route named as the
+// app for web unless "routes" is given (an empty list: no route). A bare label as a route is kept as it is.
+//
+// Health, when no type is given: http if there is a path, tcp if there is a port, otherwise process.
+int manifest_parse(const struct manifest_source *source, struct spec *ret, struct err *err);
+
+// "NAME: command" lines, and '#' comments; a process "release" is refused (nothing runs it yet).
+int procfile_parse(const struct manifest_source *source, struct spec *ret, struct err *err);
+
+// The spec for a folder without either: one process, named web, with this command (NULL: the runtime's own).
+int manifest_default(const char *name, const char *runtime, const char *command, struct spec *ret, struct err *err);
+
+// A manifest that parses to the same spec, only what is not default, with comments. Heap.
+char *manifest_write(const struct spec *spec);
+
+// The form of "runtime" and "stack": NAME or NAME@VERSION, lower case. NULL, or what is wrong.
+const char *check_versioned(const char *text);
