@@ -1,0 +1,8 @@
+// `dialtone keeper --data DIR --http ADDR:PORT`: the node's parent process. Owns run/keeper.*, the platform's processes,
+// node/instances/*/{keeper,exit,log/}. One thread, and the pool for fsync.
+#pragma once
+
+int keeper_main(int argc, char **argv);
+
+// The router finds its listening socket here; DIALTONE_LISTEN_FD in its environment says the same.
+#define KEEPER_LISTEN_FD 3
