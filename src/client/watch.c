@@ -64,7 +64,7 @@ static bool tell_lost(struct client_watch *watch, const struct err *err)
 {
 	bool news = watch->connected || strncmp(watch->said, err->text, sizeof(watch->said) - 1) != 0;
 	watch->connected = false;
-	snprintf(watch->said, sizeof(watch->said), "%s", err->text);
+	snprintf(watch->said, sizeof(watch->said), "%.*s", (int)sizeof(watch->said) - 1, err->text);
 	if (!watch->spec.on_state || !news)
 		return true;
 	return WATCH_TELL(watch, watch->spec.on_state(false, err, watch->spec.arg));
