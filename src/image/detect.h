@@ -1,0 +1,19 @@
+// What kind of app a directory holds, when its team wrote no manifest.
+#pragma once
+
+#include "base/err.h"
+
+struct detected {
+	const char *kind;    // "node", "python", "static", "java", "binary"
+	const char *runtime; // reference: "node", "python@3.11" …, "none"
+	const char *stack;   // reference: "minimal"
+	char *command;	     // of the process web; for the runtime's default: NULL
+	char *build;	     // build command; NULL when none is needed
+	char *because;	     // one line for people: "package.json has a start script"
+};
+
+void detected_clear(struct detected *d);
+
+// Looks at dir only. A Procfile's processes are the caller's business; a Procfile here only says that the command is
+// known. -ENOENT when nothing is obvious: the hint says what to add; -EINVAL when something is there but incomplete.
+int detect_app(const char *dir, struct detected *ret, struct err *err);
