@@ -78,13 +78,14 @@ struct node {
 };
 FIELDS_OBJECT(node)
 
-struct artifact {
+// v1/artifacts/T/DIGEST; not to be mixed up with the struct artifact of src/image, the manifest itself.
+struct stored_artifact {
 	char *digest, *tenant;
 	uint64_t size_bytes, created_ms;
 	uint32_t files;
 	char *by;
 };
-FIELDS_OBJECT(artifact)
+FIELDS_OBJECT(stored_artifact)
 
 // v1/builds/T/KEY
 struct build_result {
