@@ -1,0 +1,35 @@
+#include "cli/commands.h"
+#include "cli/output.h"
+
+#include "base/str.h"
+
+int command_audit(struct cli *cli)
+{
+	const char *limit = cli_get(cli, "limit");
+	uint64_t count;
+	if (parse_u64(limit ? limit : "50", 1000, &count) < 0 || !count)
+		return cli_usage(cli, "--limit takes a number from 1 to 1000, not '%s'", limit);
+	AUTO_FREE char *path = xasprintf("/v1/audit?limit=%u", (unsigned)count);
+	AUTO_ANSWER struct client_answer answer = { 0 };
+	int status = cli_call(cli, "GET", path, NULL, &answer);
+	if (status != CLI_OK || cli->json)
+		return status != CLI_OK ? status : print_json(answer.json);
+
+	static const char *const titles[] = { "time", "who", "from", "action", "changed", "outcome", "detail", NULL };
+	struct table *t = table_new(cli, titles);
+	size_t i;
+	json_t *record;
+	json_array_foreach(json_object_get(answer.json, "items"), i, record) {
+		char when[SHORT_TEXT_SIZE];
+		local_time_text(get_number(record, "at_ms"), when);
+		table_cell(t, "%s", when);
+		table_cell(t, "%s", get_text(record, "who"));
+		table_cell(t, "%s", get_text(record, "from"));
+		table_cell(t, "%s", get_text(record, "action"));
+		table_cell(t, "%s", get_text(record, "object"));
+		table_state(t, get_text(record, "outcome"));
+		table_cell(t, "%s", get_text(record, "detail"));
+	}
+	table_end(t, "nothing was changed yet");
+	return CLI_OK;
+}

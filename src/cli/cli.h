@@ -1,0 +1,82 @@
+// The command line: one table of commands gives dispatch, help and completion; each command is a function in a file of
+// its own. Everything here runs on the main thread and may block.
+#pragma once
+
+#include "base/err.h"
+#include "client/client.h"
+#include "client/config.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+// Exit statuses, documented in docs/cli.md. `run` and `exec` pass on the status of what they ran.
+enum cli_exit {
+	CLI_OK = 0,
+	CLI_FAILED = 1,	     // anything not named below
+	CLI_USAGE = 2,	     // wrong words on the command line
+	CLI_MANIFEST = 3,    // the manifest or the directory is not right
+	CLI_BUILD = 4,	     // the build command failed
+	CLI_NOT_SERVING = 5, // the new release does not come up; what ran before still serves
+	CLI_NOT_FOUND = 6,   // no such app, instance, release …
+	CLI_DENIED = 7,	     // no token, or one without the right
+	CLI_CONFLICT = 8,    // somebody else changed it meanwhile, or holds the name
+	CLI_UNREACHABLE = 9, // no platform answers
+};
+
+struct cli_option {
+	const char *name;  // long name; "follow"
+	char letter;	   // 0: none
+	const char *value; // placeholder; NULL: a flag
+	const char *help;
+};
+
+struct cli;
+
+struct cli_command {
+	const char *name;
+	const char *args; // for the usage line: "APP", "APP [INSTANCE] -- COMMAND…"
+	const char *summary;
+	const char *group;
+	unsigned min_args, max_args;
+	const struct cli_option *options; // ends with a name of NULL; NULL: none beside the common ones
+	int (*run)(struct cli *cli);	  // returns an exit status
+	bool offline;			  // needs no platform
+	bool rest;			  // words behind the last named one are taken as they are (run, exec)
+};
+
+extern const struct cli_command cli_commands[]; // ends with a name of NULL
+
+#define CLI_OPTIONS 24
+
+struct cli {
+	const struct cli_command *command;
+	const char *const *args; // words that are not options
+	unsigned n_args;
+	struct {
+		const struct cli_option *option;
+		const char *value; // "" for a flag
+	} given[CLI_OPTIONS];
+	unsigned n_given;
+	bool json;   // -o json
+	bool colour; // standard output is a terminal that wants it
+	struct client_config config;
+	struct client *client; // NULL for offline commands
+};
+
+// The value of an option; NULL when it was not given, "" for a flag that was.
+const char *cli_get(const struct cli *cli, const char *option);
+
+// Prints "error: …" and "hint: …" on standard error and returns the exit status that fits the code.
+int cli_fail(const struct cli *cli, const struct err *err);
+
+// The same for wrong words on the command line; returns CLI_USAGE.
+int cli_usage(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+// GET, POST … below the current tenant and environment; on failure prints the error and returns its exit status.
+int cli_call(struct cli *cli, const char *method, const char *path, const json_t *body, struct client_answer *answer);
+
+// The whole of a list, all pages joined: {"items":[…]}.
+int cli_list(struct cli *cli, const char *path, struct client_answer *answer);
+
+// Prints the words of the help for one command or, with NULL, of all.
+void cli_help(const struct cli_command *command);

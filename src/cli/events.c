@@ -1,0 +1,36 @@
+#include "cli/commands.h"
+#include "cli/output.h"
+
+#include "base/str.h"
+
+int command_events(struct cli *cli)
+{
+	AUTO_FREE char *name = client_escape(cli->args[0]);
+	const char *limit = cli_get(cli, "limit");
+	uint64_t count;
+	if (parse_u64(limit ? limit : "50", 1000, &count) < 0 || !count)
+		return cli_usage(cli, "--limit takes a number from 1 to 1000, not '%s'", limit);
+	AUTO_FREE char *path = client_environment_path(&cli->config, "apps/%s/events?limit=%u", name, (unsigned)count);
+	AUTO_ANSWER struct client_answer answer = { 0 };
+	int status = cli_call(cli, "GET", path, NULL, &answer);
+	if (status != CLI_OK || cli->json)
+		return status != CLI_OK ? status : print_json(answer.json);
+
+	static const char *const titles[] = { "time", "what", "instance", "message", NULL };
+	struct table *t = table_new(cli, titles);
+	size_t i;
+	json_t *event;
+	json_array_foreach(json_object_get(answer.json, "items"), i, event) {
+		char when[SHORT_TEXT_SIZE];
+		local_time_text(get_number(event, "at_ms"), when);
+		table_cell(t, "%s", when);
+		table_cell(t, "%s", get_text(event, "type"));
+		if (*get_text(event, "process"))
+			table_cell(t, "%s %.8s", get_text(event, "process"), get_text(event, "instance"));
+		else
+			table_cell(t, "-");
+		table_cell(t, "%s", get_text(event, "message"));
+	}
+	table_end(t, "no events");
+	return CLI_OK;
+}

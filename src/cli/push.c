@@ -1,0 +1,160 @@
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/source.h"
+#include "cli/upload.h"
+#include "cli/wait.h"
+
+#include "base/str.h"
+
+#include <errno.h>
+
+struct building {
+	char *artifact; // of the result
+	bool failed;
+};
+
+static int on_build(const struct sse_event *event, void *arg)
+{
+	struct building *b = arg;
+	json_t *data = json_loadb(event->data, event->data_len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	int r = 0;
+	if (str_eq(event->event, "output")) {
+		fputs("  | ", stderr);
+		print_safe(stderr, get_text(data, "text"));
+		putc('\n', stderr);
+	} else if (str_eq(event->event, "result")) {
+		b->artifact = xstrdup(get_text(data, "artifact"));
+		if (get_flag(data, "cached"))
+			fputs("build: nothing it depends on has changed, the earlier result is used\n", stderr);
+		r = 1;
+	} else if (str_eq(event->event, "failed")) {
+		fprintf(stderr, "error: the build failed: %s\n", get_text(data, "detail"));
+		fputs("hint: nothing was deployed; what ran before goes on\n", stderr);
+		b->failed = true;
+		r = 1;
+	}
+	json_decref(data);
+	return r;
+}
+
+// Runs the spec's build command over the uploaded artifact; *ret_artifact is what came out.
+static int build(struct cli *cli, const struct source *source, char **ret_artifact)
+{
+	const struct spec *spec = &source->spec;
+	fprintf(stderr, "building: %s\n", spec->build.command);
+	json_t *body = json_pack("{s:s, s:s, s:s?, s:s, s:I, s:I}", "artifact", source->artifact.digest, "runtime",
+				 spec->runtime ? spec->runtime : "none", "stack", spec->stack, "command",
+				 spec->build.command, "timeout_ms", (json_int_t)spec->build.timeout_ms, "memory_bytes",
+				 (json_int_t)spec->build.memory_bytes);
+	if (!spec->stack)
+		json_object_del(body, "stack");
+	AUTO_FREE char *path = client_tenant_path(&cli->config, "builds");
+	struct building b = { 0 };
+	struct client_stream stream = {
+		.request = { .method = "POST", .path = path, .body = body, .timeout_ms = 60000 },
+		.on_event = on_build,
+		.arg = &b,
+	};
+	struct err err = { 0 };
+	int r = client_stream(cli->client, &stream, &err);
+	json_decref(body);
+	if (r < 0)
+		return cli_fail(cli, &err);
+	*ret_artifact = b.artifact;
+	return b.failed ? CLI_BUILD : CLI_OK;
+}
+
+static json_t *wanted_of(const struct source *source, const char *artifact)
+{
+	return json_pack("{s:o, s:s}", "spec", spec_write(&source->spec), "artifact", artifact);
+}
+
+static int print_result(struct cli *cli, const char *name, bool changed)
+{
+	AUTO_FREE char *path = app_path(cli, name, NULL);
+	AUTO_ANSWER struct client_answer answer = { 0 };
+	int status = cli_call(cli, "GET", path, NULL, &answer);
+	if (status != CLI_OK)
+		return status;
+	if (cli->json) {
+		json_object_set_new(answer.json, "changed", json_boolean(changed));
+		return print_json(answer.json);
+	}
+	if (!changed)
+		printf("%s is unchanged, release %u\n", name, (unsigned)get_number(answer.json, "release"));
+	else
+		printf("%s %s release %u\n", name, cli_get(cli, "no-wait") ? "will run" : "serves",
+		       (unsigned)get_number(answer.json, "release"));
+	size_t i;
+	json_t *url;
+	json_array_foreach(json_object_get(answer.json, "urls"), i, url)
+		printf("  %s\n", json_string_value(url));
+	return CLI_OK;
+}
+
+static int deploy(struct cli *cli, const struct source *source, const char *artifact)
+{
+	AUTO_FREE char *path = app_path(cli, source->spec.name, NULL);
+	json_t *body = wanted_of(source, artifact);
+	AUTO_ANSWER struct client_answer answer = { 0 };
+	int status = cli_call(cli, "PUT", path, body, &answer);
+	json_decref(body);
+	if (status != CLI_OK)
+		return status;
+	bool changed = get_flag(answer.json, "changed");
+	status = wait_until_settled(cli, source->spec.name, get_number(answer.json, "release"));
+	return status == CLI_OK ? print_result(cli, source->spec.name, changed) : status;
+}
+
+int command_push(struct cli *cli)
+{
+	AUTO_SOURCE struct source source = { 0 };
+	AUTO_FREE char *built = NULL;
+	int status = source_read(cli, &source);
+	if (status == CLI_OK)
+		status = upload_artifact(cli, &source);
+	if (status == CLI_OK && source.spec.build.command)
+		status = build(cli, &source, &built);
+	if (status == CLI_OK)
+		status = deploy(cli, &source, built ? built : source.artifact.digest);
+	return status;
+}
+
+static void print_changes(struct cli *cli, const char *name, const json_t *changes)
+{
+	if (!json_array_size(changes)) {
+		printf("%s: a push would change nothing\n", name);
+		return;
+	}
+	static const char *const titles[] = { "", "what", "now", "after the push", NULL };
+	struct table *t = table_new(cli, titles);
+	size_t i;
+	json_t *change;
+	json_array_foreach((json_t *)changes, i, change) {
+		const char *before = json_string_value(json_object_get(change, "before"));
+		const char *after = json_string_value(json_object_get(change, "after"));
+		table_cell(t, "%s", !before ? "+" : !after ? "-" : "~");
+		table_cell(t, "%s", get_text(change, "path"));
+		table_cell(t, "%s", before ? before : "");
+		table_cell(t, "%s", after ? after : "");
+	}
+	table_end(t, "");
+}
+
+// The build is not run: its command and its source are shown as they would change.
+int command_plan(struct cli *cli)
+{
+	AUTO_SOURCE struct source source = { 0 };
+	int status = source_read(cli, &source);
+	if (status != CLI_OK)
+		return status;
+	AUTO_FREE char *path = app_path(cli, source.spec.name, "plan");
+	json_t *body = wanted_of(&source, source.artifact.digest);
+	AUTO_ANSWER struct client_answer answer = { 0 };
+	status = cli_call(cli, "POST", path, body, &answer);
+	json_decref(body);
+	if (status != CLI_OK || cli->json)
+		return status != CLI_OK ? status : print_json(answer.json);
+	print_changes(cli, source.spec.name, json_object_get(answer.json, "changes"));
+	return CLI_OK;
+}

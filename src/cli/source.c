@@ -1,0 +1,166 @@
+#include "cli/source.h"
+
+#include "cli/output.h"
+#include "cli/wait.h"
+
+#include "base/str.h"
+#include "image/detect.h"
+#include "io/file.h"
+#include "model/manifest.h"
+
+#include <ctype.h>
+#include <errno.h>
+
+void source_clear(struct source *source)
+{
+	free(source->dir);
+	free(source->manifest);
+	spec_clear(&source->spec);
+	artifact_clear(&source->artifact);
+	*source = (struct source){ 0 };
+}
+
+// A name made of the directory's: lower case, other characters as '-'.
+static char *name_of_dir(const char *dir)
+{
+	const char *slash = strrchr(dir, '/');
+	AUTO_FREE char *name = xstrndup(slash ? slash + 1 : dir, 63);
+	size_t n = 0;
+	for (const char *c = name; *c; c++) {
+		char lower = (char)tolower((unsigned char)*c);
+		bool fits = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9');
+		if (fits || (n && name[n - 1] != '-'))
+			name[n++] = fits ? lower : '-';
+	}
+	while (n && name[n - 1] == '-')
+		n--;
+	name[n] = '\0';
+	return n ? TAKE_PTR(name) : xstrdup("app");
+}
+
+static int parse_file(struct cli *cli, struct source *source, const char *file, bool procfile, struct err *err)
+{
+	AUTO_BUF struct buf text = BUF_INIT(MANIFEST_SIZE_MAX + 1);
+	int r = file_read(file, &text, err);
+	if (r < 0)
+		return r;
+	AUTO_FREE char *fallback = name_of_dir(source->dir);
+	const char *shown = str_starts(file, source->dir) && file[strlen(source->dir)] == '/' ?
+					  file + strlen(source->dir) + 1 :
+					  file;
+	struct manifest_source in = {
+		.file = shown,
+		.text = buf_str(&text),
+		.len = buf_len(&text),
+		.name = cli_get(cli, "name"),
+		.fallback_name = fallback,
+	};
+	source->manifest = xstrdup(shown);
+	return procfile ? procfile_parse(&in, &source->spec, err) : manifest_parse(&in, &source->spec, err);
+}
+
+// Which file says what the app is; NULL: none.
+static char *find_manifest(struct cli *cli, const char *dir, bool *ret_procfile)
+{
+	static const char *const names[] = { "dialtone.yaml", "dialtone.yml", "Procfile" };
+	*ret_procfile = false;
+	if (cli_get(cli, "manifest"))
+		return xstrdup(cli_get(cli, "manifest"));
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char *file = xasprintf("%s/%s", dir, names[i]);
+		*ret_procfile = i == 2;
+		if (file_exists(file) == 1)
+			return file;
+		free(file);
+	}
+	*ret_procfile = false;
+	return NULL;
+}
+
+static bool needs_detection(const struct spec *spec)
+{
+	const struct process *web = spec_process(spec, "web");
+	return !spec->runtime || (web && !web->command);
+}
+
+static void fill(char **to, const char *value)
+{
+	if (!*to && value)
+		*to = xstrdup(value);
+}
+
+// What the manifest leaves open is taken from the kind of the app. A manifest that names its own runtime and command needs
+// no obvious kind.
+static int detect(struct cli *cli, struct source *source, struct err *err)
+{
+	struct detected kind = { 0 };
+	int r = detect_app(source->dir, &kind, err);
+	if (r < 0) {
+		bool enough = source->manifest && source->spec.runtime;
+		return enough ? 0 : r;
+	}
+	if (!source->manifest) {
+		AUTO_FREE char *fallback = name_of_dir(source->dir);
+		const char *name = cli_get(cli, "name") ? cli_get(cli, "name") : fallback;
+		r = manifest_default(name, kind.runtime, kind.command, &source->spec, err);
+	}
+	// Another runtime than the detected one: its command would not fit.
+	bool same = r == 0 && (!source->spec.runtime || str_starts(kind.runtime, source->spec.runtime) ||
+			       str_starts(source->spec.runtime, kind.runtime));
+	if (same) {
+		struct process *web = spec_process(&source->spec, "web");
+		fill(&source->spec.runtime, kind.runtime);
+		fill(&source->spec.stack, kind.stack);
+		fill(&source->spec.build.command, kind.build);
+		if (web)
+			fill(&web->command, kind.command);
+		fprintf(stderr, "%s app: %s\n", kind.kind, kind.because);
+	}
+	detected_clear(&kind);
+	return r;
+}
+
+static int read_spec(struct cli *cli, struct source *source, struct err *err)
+{
+	bool procfile;
+	AUTO_FREE char *file = find_manifest(cli, source->dir, &procfile);
+	int r = file ? parse_file(cli, source, file, procfile, err) : 0;
+	if (r == 0 && (!file || needs_detection(&source->spec)))
+		r = detect(cli, source, err);
+	return r;
+}
+
+static void show_reading(UNUSED void *arg, size_t files, uint64_t bytes)
+{
+	char size[SHORT_TEXT_SIZE];
+	size_text(bytes, size);
+	if (isatty(STDERR_FILENO))
+		progress("reading: %zu files, %s", files, size);
+}
+
+int source_read(struct cli *cli, struct source *ret)
+{
+	struct err err = { 0 };
+	const char *dir = cli->n_args ? cli->args[0] : ".";
+	ret->dir = realpath(dir, NULL);
+	if (!ret->dir) {
+		err_set_errno(&err, -errno, "cannot read directory '%s'", dir);
+		cli_fail(cli, &err);
+		return CLI_MANIFEST;
+	}
+	int r = read_spec(cli, ret, &err);
+	if (r == 0) {
+		struct pack_options options = { .progress = show_reading };
+		r = artifact_pack(ret->dir, &options, &ret->artifact, &err);
+		if (isatty(STDERR_FILENO))
+			progress_end();
+	}
+	if (r == 0 && !ret->artifact.n) {
+		r = err_set(&err, -ENOENT, "'%s' has no files to deploy", dir);
+		err_hint(&err, "everything in it is ignored, or it is empty");
+	}
+	if (r == 0)
+		return CLI_OK;
+	cli_fail(cli, &err);
+	return CLI_MANIFEST;
+}

@@ -1,0 +1,211 @@
+#include "cli/wait.h"
+
+#include "cli/output.h"
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "model/units.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+static char progress_last[512];
+static bool progress_open;
+
+void progress(const char *fmt, ...)
+{
+	char text[sizeof(progress_last)];
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (str_eq(text, progress_last))
+		return;
+	memcpy(progress_last, text, sizeof(text));
+	if (isatty(STDERR_FILENO)) {
+		fputs("\r\033[K", stderr);
+		print_safe(stderr, text);
+		progress_open = true;
+	} else {
+		print_safe(stderr, text);
+		putc('\n', stderr);
+	}
+	fflush(stderr);
+}
+
+void progress_end(void)
+{
+	if (progress_open)
+		putc('\n', stderr);
+	progress_open = false;
+	progress_last[0] = '\0';
+}
+
+char *app_path(struct cli *cli, const char *app, const char *rest)
+{
+	AUTO_FREE char *name = client_escape(app);
+	if (!rest)
+		return client_environment_path(&cli->config, "apps/%s", name);
+	return client_environment_path(&cli->config, "apps/%s/%s", name, rest);
+}
+
+enum verdict { GOING_ON, SETTLED, FAILED };
+
+struct wait {
+	struct cli *cli;
+	uint64_t release;
+	uint64_t deadline_ms;
+	enum verdict verdict;
+	json_t *last; // the last state seen
+};
+
+static enum verdict judge(const struct wait *w, const json_t *app)
+{
+	const json_t *rollout = json_object_get(app, "rollout");
+	if (w->release && get_number(app, "release") != w->release)
+		return get_number(app, "release") > w->release ? FAILED : GOING_ON;
+	if (json_is_object(rollout) && str_eq(get_text(rollout, "state"), "failed"))
+		return FAILED;
+	const char *state = get_text(app, "state");
+	if (str_eq(state, "failing"))
+		return FAILED;
+	bool settled = str_eq(state, get_flag(app, "stopped") ? "stopped" : "running");
+	return settled && !json_is_object(rollout) ? SETTLED : GOING_ON;
+}
+
+static void show(const json_t *app)
+{
+	struct buf text = BUF_INIT(4096);
+	const json_t *rollout = json_object_get(app, "rollout");
+	const char *name;
+	json_t *process;
+	json_object_foreach(json_object_get(app, "processes"), name, process)
+		buf_addf(&text, "  %s %u/%u ready", name, (unsigned)get_number(process, "ready"),
+			 (unsigned)get_number(process, "wanted"));
+	const char *detail = json_is_object(rollout) ? get_text(rollout, "detail") : "";
+	progress("%s:%s%s%s", get_text(app, "state"), buf_str(&text), *detail ? "  " : "", detail);
+	buf_clear(&text);
+}
+
+static int on_state(const struct sse_event *event, void *arg)
+{
+	struct wait *w = arg;
+	if (str_eq(event->event, "timeout"))
+		return 1;
+	json_t *state = json_loadb(event->data, event->data_len, 0, NULL);
+	if (!state)
+		return -EBADMSG;
+	json_decref(w->last);
+	w->last = state;
+	const json_t *app = json_object_get(state, "app");
+	show(app);
+	w->verdict = judge(w, app);
+	return w->verdict != GOING_ON || monotonic_ms() > w->deadline_ms;
+}
+
+// A platform that is being restarted comes back: the stream goes on by itself, within the time allowed.
+static int on_lost(const struct err *err, void *arg)
+{
+	struct wait *w = arg;
+	return monotonic_ms() > w->deadline_ms ? err->code : 0;
+}
+
+static void print_instance(const json_t *instance)
+{
+	const json_t *exit = json_object_get(instance, "exit");
+	const json_t *probe = json_object_get(instance, "probe");
+	fprintf(stderr, "  %s.%u is %s", get_text(instance, "process"), (unsigned)get_number(instance, "index"),
+		get_text(instance, "state"));
+	if (*get_text(instance, "message")) {
+		fputs(": ", stderr);
+		print_safe(stderr, get_text(instance, "message"));
+	}
+	putc('\n', stderr);
+	if (json_is_object(exit)) {
+		char words[128];
+		exit_words(exit, words, sizeof(words));
+		fprintf(stderr, "    last exit: %s\n", words);
+		size_t i;
+		json_t *line;
+		json_array_foreach(json_object_get(exit, "lines"), i, line) {
+			fputs("      | ", stderr);
+			print_safe(stderr, json_string_value(line) ? json_string_value(line) : "");
+			putc('\n', stderr);
+		}
+	}
+	if (json_is_object(probe) && !get_flag(probe, "ok")) {
+		fputs("    probe: ", stderr);
+		print_safe(stderr, get_text(probe, "detail"));
+		putc('\n', stderr);
+	}
+}
+
+static void print_cause(const json_t *state, const char *app_name)
+{
+	const json_t *app = json_object_get(state, "app");
+	const json_t *rollout = json_object_get(app, "rollout");
+	uint64_t wanted = get_number(app, "release"), from = get_number(rollout, "from");
+	size_t i, still = 0, shown = 0;
+	json_t *instance;
+	json_array_foreach(json_object_get(state, "instances"), i, instance) {
+		bool ready = str_eq(get_text(instance, "state"), "ready");
+		if (ready && get_number(instance, "release") != wanted)
+			still++;
+		if (!ready && get_number(instance, "release") == wanted && shown++ < 3)
+			print_instance(instance);
+	}
+	if (still)
+		fprintf(stderr, "  still serving: %zu instance%s of release %u\n", still, still > 1 ? "s" : "",
+			(unsigned)from);
+	fprintf(stderr, "hint: mend the application and push again%s; 'dialtone why %s' and 'dialtone logs %s' say more\n",
+		from ? ", or 'dialtone rollback'" : "", app_name, app_name);
+}
+
+static int report_failure(const struct wait *w, const char *app)
+{
+	const json_t *state = json_object_get(w->last, "app");
+	const json_t *rollout = json_object_get(state, "rollout");
+	const char *detail = get_text(rollout, "detail");
+	progress_end();
+	if (w->verdict == FAILED && w->release && get_number(state, "release") != w->release)
+		fprintf(stderr, "error: %s: release %u was overtaken by release %u\n", app, (unsigned)w->release,
+			(unsigned)get_number(state, "release"));
+	else if (w->verdict == FAILED)
+		fprintf(stderr, "error: %s does not come up%s%s\n", app, *detail ? ": " : "", detail);
+	else
+		fprintf(stderr, "error: %s was not ready in the time allowed (--timeout)%s%s; the platform goes on trying\n",
+			app, *detail ? ": " : "", detail);
+	print_cause(w->last, app);
+	return CLI_NOT_SERVING;
+}
+
+int wait_until_settled(struct cli *cli, const char *app, uint64_t release)
+{
+	struct err err = { 0 };
+	uint32_t timeout_ms = 5 * 60 * 1000;
+	const char *timeout = cli_get(cli, "timeout");
+	if (cli_get(cli, "no-wait"))
+		return CLI_OK;
+	if (timeout && parse_duration(timeout, &timeout_ms, &err) < 0)
+		return cli_usage(cli, "--timeout %s: %s", timeout, err.text);
+
+	AUTO_FREE char *rest = xasprintf("watch?timeout_ms=%u", timeout_ms);
+	AUTO_FREE char *path = app_path(cli, app, rest);
+	struct wait w = { .cli = cli, .release = release, .deadline_ms = monotonic_ms() + timeout_ms };
+	struct client_stream stream = {
+		.request = { .method = "GET", .path = path },
+		.reconnect = true,
+		.on_event = on_state,
+		.on_lost = on_lost,
+		.arg = &w,
+	};
+	int r = client_stream(cli->client, &stream, &err);
+	progress_end();
+	int status = CLI_OK;
+	if (r < 0)
+		status = cli_fail(cli, &err);
+	else if (w.verdict != SETTLED)
+		status = report_failure(&w, app);
+	json_decref(w.last);
+	return status;
+}
