@@ -1,0 +1,204 @@
+#include "agent/instance.h"
+
+#include "agent/life.h"
+#include "base/clock.h"
+#include "base/str.h"
+
+#include <assert.h>
+#include <stdarg.h>
+
+struct order *order_new(struct assignment *assignment)
+{
+	struct order *order = xcalloc(1, sizeof(*order));
+	order->refs = 1;
+	order->assignment = *assignment;
+	*assignment = (struct assignment){ 0 };
+	return order;
+}
+
+struct order *order_ref(struct order *order)
+{
+	order->refs++;
+	return order;
+}
+
+void order_unref(struct order *order)
+{
+	if (!order || --order->refs > 0)
+		return;
+	assignment_clear(&order->assignment);
+	free(order);
+}
+
+static void timer_fired(struct timer *timer)
+{
+	struct instance *instance = CONTAINER_OF(timer, struct instance, timer);
+	instance->due = true;
+	task_wake(&instance->task);
+}
+
+struct instance *instance_new(struct world *world, struct order *order, const struct instance_events *events, void *arg)
+{
+	struct instance *instance = xcalloc(1, sizeof(*instance));
+	*instance = (struct instance){
+		.world = world,
+		.events = events,
+		.arg = arg,
+		.id = xstrdup(order->assignment.instance),
+		.order = order_ref(order),
+		.state = LIFE_PULL,
+	};
+	list_init(&instance->link);
+	task_init(&instance->task, world->loop, "instance", life_run);
+	timer_init(&instance->timer, world->loop, timer_fired);
+	start_slot_init(&instance->slot, &instance->task);
+	task_wake(&instance->task);
+	return instance;
+}
+
+static enum life_state state_found(const struct instance_found *found)
+{
+	if (found->runs)
+		return found->ready ? LIFE_READY : LIFE_STARTING;
+	if (found->leftovers || found->exited || found->running.pid)
+		return LIFE_CLEAN;
+	return found->over ? LIFE_STOPPED : LIFE_PULL;
+}
+
+struct instance *instance_adopt(struct world *world, struct order *order, const struct instance_found *found,
+				const struct instance_events *events, void *arg)
+{
+	struct instance *instance = instance_new(world, order, events, arg);
+	uint64_t now_ms = realtime_ms();
+	instance->stored = true;
+	instance->state = state_found(found);
+	instance->address = found->address;
+	instance->running = found->running;
+	instance->restarts = found->restarts;
+	instance->started_ms = found->started_ms;
+	instance->over = found->over;
+	instance->started = found->started_ms != 0;
+	instance->run_since_ms = monotonic_ms();
+	if (found->started_ms && now_ms > found->started_ms)
+		instance->run_since_ms -= now_ms - found->started_ms;
+	instance->probe_ready = found->runs && found->ready;
+	instance->exited = found->exited;
+	instance->ended = found->ended;
+	instance->crashed = !found->runs && instance->started && !found->accounted;
+	return instance;
+}
+
+void instance_free(struct instance *instance)
+{
+	if (!instance)
+		return;
+	assert(!instance->job);
+	instance->world->ops->cancel(instance->world, instance);
+	start_slot_give(&instance->world->slots, &instance->slot);
+	list_remove(&instance->link);
+	task_clear(&instance->task);
+	timer_clear(&instance->timer);
+	probe_stop(&instance->probe);
+	for (size_t i = 0; i < PROBE_HISTORY; i++)
+		free(instance->probes[i].detail);
+	life_exit_clear(instance);
+	free(instance->remains.lines);
+	order_unref(instance->order);
+	free(instance->noted);
+	free(instance->message);
+	free(instance->id);
+	free(instance);
+}
+
+void instance_order(struct instance *instance, struct order *order)
+{
+	instance->removed = false;
+	if (fields_equal(&assignment_fields, &order->assignment, life_wants(instance)))
+		return;
+	order_unref(instance->order);
+	instance->order = order_ref(order);
+	instance->stored = instance->unsaved = false;
+	life_changed(instance);
+	task_wake(&instance->task);
+}
+
+void instance_remove(struct instance *instance)
+{
+	if (instance->removed)
+		return;
+	if (life_wants(instance)->want != WANT_STOP) {
+		struct assignment a = { 0 };
+		assignment_copy(life_wants(instance), &a);
+		a.want = WANT_STOP;
+		struct order *order = order_new(&a);
+		instance_order(instance, order);
+		order_unref(order);
+	}
+	instance->removed = true;
+	task_wake(&instance->task);
+}
+
+void instance_exited(struct instance *instance, const struct keeper_exit *record)
+{
+	if (!instance->running.pid || record->pid != instance->running.pid ||
+	    record->start_ticks != instance->running.start_ticks)
+		return;
+	instance->ended = *record;
+	instance->exited = true;
+	task_wake(&instance->task);
+}
+
+bool instance_runs(const struct instance *instance)
+{
+	return instance->running.pid && instance->started && !instance->exited &&
+	       instance->state >= LIFE_STARTING && instance->state <= LIFE_TERM;
+}
+
+void life_keeper_done(void *arg, int result)
+{
+	struct instance *instance = arg;
+	instance->keeper = KEEPER_ANSWERED;
+	instance->keeper_result = result;
+	task_wake(&instance->task);
+}
+
+const struct probe_result *life_last_probe(const struct instance *instance)
+{
+	return instance->n_probes ? &instance->probes[(instance->n_probes - 1) % PROBE_HISTORY] : NULL;
+}
+
+void life_probed(struct instance *instance, bool ok, const char *detail)
+{
+	const struct probe_result *last = life_last_probe(instance);
+	if (!last || last->ok != ok || !str_eq(last->detail, detail))
+		life_changed(instance);
+	struct probe_result *result = &instance->probes[instance->n_probes++ % PROBE_HISTORY];
+	free(result->detail);
+	*result = (struct probe_result){ .ok = ok, .detail = xstrdup(detail), .at_ms = realtime_ms() };
+	instance->probe_failed = ok ? 0 : instance->probe_failed + 1;
+	if (ok)
+		instance->probe_ready = true;
+	task_wake(&instance->task);
+}
+
+void life_changed(struct instance *instance)
+{
+	instance->events->changed(instance);
+}
+
+void life_say(struct instance *instance, const char *fmt, ...)
+{
+	char *text = NULL;
+	if (fmt) {
+		va_list args;
+		va_start(args, fmt);
+		if (vasprintf(&text, fmt, args) < 0)
+			abort();
+		va_end(args);
+	}
+	bool same = str_eq(text, instance->message);
+	free(instance->message);
+	instance->message = text;
+	if (!same)
+		life_changed(instance);
+}
