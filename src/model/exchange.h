@@ -66,6 +66,9 @@ struct probe_result {
 	uint64_t at_ms;
 };
 
+FIELDS_OBJECT(exit_status)
+FIELDS_OBJECT(probe_result)
+
 struct instance_report {
 	char *instance;
 	uint32_t generation;
@@ -85,6 +88,8 @@ struct resources {
 	uint32_t cpu_millis;
 	uint32_t instances;
 };
+
+FIELDS_OBJECT(resources)
 
 struct node_report {
 	char *name, *address, *zone;
