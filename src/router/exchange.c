@@ -1,0 +1,485 @@
+// One request's way to an instance and back.
+#include "router/client.h"
+
+#include "base/str.h"
+#include "router/answer.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#define CONNECT_MS 2000
+#define ANSWER_MS 120000  // until the head of the answer
+#define BYTES_MS 300000	  // between bytes of either body
+#define TUNNEL_MS 3600000 // without a byte either way
+#define OUT_HIGH (256 << 10)
+
+static void attempt(struct client *c);
+static void upstream_ready(struct poll *poll, int events);
+
+static void set_deadline(struct client *c, uint64_t ms)
+{
+	c->deadline_ms = loop_now_ms(c->worker->loop) + ms;
+}
+
+static bool is_idempotent(const char *method)
+{
+	static const char *const names[] = { "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE" }; // RFC 9110 9.2.2
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (str_eq(method, names[i]))
+			return true;
+	return false;
+}
+
+static void forget(struct client *c)
+{
+	struct exchange *x = &c->x;
+	table_unref(x->table);
+	struct buf keep = x->to_up;
+	buf_reset(&keep);
+	*x = (struct exchange){ .client = c, .to_up = keep };
+	if (keep.size > 16 << 10)
+		buf_clear(&x->to_up);
+}
+
+static void release(struct exchange *x, bool keep)
+{
+	if (!x->up)
+		return;
+	struct upstream_connection *up = x->up;
+	x->up = NULL;
+	if (keep && up->events != POLL_READ)
+		poll_set(&up->poll, POLL_READ);
+	upstream_release(up, keep);
+}
+
+void exchange_abort(struct client *c)
+{
+	if (c->x.active)
+		release(&c->x, false);
+	forget(c);
+	if (c->closed)
+		buf_clear(&c->x.to_up);
+}
+
+static void answer_own(struct client *c, const struct own_answer *answer)
+{
+	struct exchange *x = &c->x;
+	if (answer->status >= 500)
+		c->worker->counters.failures++;
+	if (!x->request_done || !c->parser.keep_alive)
+		c->close_after = true; // what is left of the request is not waited for
+	answer_write(&c->out, answer, x->html, x->is_head, c->close_after);
+	release(x, false);
+	forget(c);
+	client_next(c);
+}
+
+static const struct own_answer *nothing_ready(const struct route *route)
+{
+	static const struct own_answer answers[] = {
+		[ROUTE_RUNNING] = { 503, "none-ready", "No instance of this application is ready.",
+				    "Its owner finds out more with 'dialtone why'." },
+		[ROUTE_STOPPED] = { 503, "stopped", "This application is stopped.",
+				    "Its owner starts it with 'dialtone start'." },
+		[ROUTE_FAILING] = { 503, "failing", "This application does not come up.",
+				    "Its owner finds the reason with 'dialtone why' and 'dialtone logs'." },
+		[ROUTE_STARTING] = { 503, "starting", "This application is starting.",
+				     "It will answer in a moment; 'dialtone why' shows how far it is." },
+	};
+	return &answers[route->state < ARRAY_LEN(answers) ? route->state : ROUTE_RUNNING];
+}
+
+static const struct own_answer no_route = { 404, "no-route", "No application has this address.",
+					    "Check the host name; 'dialtone apps' lists the addresses." };
+static const struct own_answer no_table = { 503, "no-table", "This router has no routes yet.",
+					    "It gets them from the platform's API; 'dialtone status' shows its state." };
+static const struct own_answer dishonest = { 400, "bad-connection-field",
+					     "The Connection field names a field that may not be dropped.",
+					     "The request was not passed on." };
+static const struct own_answer connect_failed = { 502, "connect-failed", "No instance accepted the connection.",
+						  "'dialtone ps' shows the instances and 'dialtone why' the reason." };
+static const struct own_answer broke_off = { 502, "broken", "The instance broke the connection before it answered.",
+					     "'dialtone logs' shows what it said; it may have crashed." };
+static const struct own_answer bad_answer = { 502, "bad-answer", "The instance's answer is not valid HTTP.",
+					      "'dialtone logs' may show what went wrong." };
+static const struct own_answer too_slow = { 504, "timeout", "The instance did not answer in time.",
+					    "'dialtone logs' shows what it is busy with." };
+
+void exchange_begin(struct client *c)
+{
+	struct exchange *x = &c->x;
+	const struct http1_parser *p = &c->parser;
+	const struct http_request *request = &p->request;
+	const char *accept = http_header_get(&request->headers, "accept");
+	c->worker->counters.requests++;
+	*x = (struct exchange){
+		.client = c,
+		.active = true,
+		.to_up = x->to_up,
+		.is_head = str_eq(request->method, "HEAD"),
+		.html = accept && strstr(accept, "text/html"),
+		.minor = request->minor,
+		.replayable = is_idempotent(request->method) && p->framing == HTTP1_NO_BODY && !p->upgrade,
+		.began_ms = loop_now_ms(c->worker->loop),
+	};
+	if (!x->to_up.max)
+		x->to_up = BUF_INIT(1 << 20);
+	if (!p->keep_alive || c->worker->draining)
+		c->close_after = true;
+	x->request_done = p->framing == HTTP1_NO_BODY;
+	c->state = CLIENT_CONNECT;
+
+	struct table *table = c->worker->table;
+	const struct own_answer *fault = NULL;
+	x->route = table ? table_find(table, request->host, request->path) : NULL;
+	if (!x->route)
+		fault = table ? &no_route : &no_table;
+	else if (!x->route->n)
+		fault = nothing_ready(x->route);
+	else if (!forward_request(&x->to_up, p, c->peer_ip))
+		fault = &dishonest;
+	x->request_done = false; // its END comes, also without a body
+	if (fault) {
+		x->request_done = p->framing == HTTP1_NO_BODY;
+		answer_own(c, fault);
+		return;
+	}
+	x->table = table_ref(table);
+	attempt(c);
+}
+
+// The end of one attempt without an answer; `why` is what the client hears if it was the last one.
+static void next_attempt(struct client *c, const struct own_answer *why)
+{
+	struct exchange *x = &c->x;
+	release(x, false);
+	x->sent = 0;
+	x->sent_any = x->write_broken = false;
+	if (x->n_tried == TRIES_MAX || !upstream_choose(x->route->upstreams, x->route->n, x->tried, x->n_tried)) {
+		answer_own(c, why);
+		return;
+	}
+	c->worker->counters.retries++;
+	attempt(c);
+}
+
+static void attempt(struct client *c)
+{
+	struct exchange *x = &c->x;
+	for (;;) {
+		struct upstream *u = x->n_tried < TRIES_MAX ?
+					     upstream_choose(x->route->upstreams, x->route->n, x->tried, x->n_tried) :
+					     NULL;
+		if (!u) {
+			answer_own(c, &connect_failed);
+			return;
+		}
+		x->tried[x->n_tried++] = u;
+		x->up = upstream_connect(u, x, upstream_ready);
+		if (x->up)
+			break;
+		upstream_note_failure(u);
+	}
+	http1_parser_answers(&x->up->parser, c->parser.request.method);
+	c->state = x->up->connected ? CLIENT_EXCHANGE : CLIENT_CONNECT;
+	set_deadline(c, x->up->connected ? ANSWER_MS : CONNECT_MS);
+	if (x->up->connected)
+		exchange_flush(c);
+}
+
+// Sends from to_up. What could be needed for a second attempt stays in it until the answer begins.
+void exchange_flush(struct client *c)
+{
+	struct exchange *x = &c->x;
+	if (!x->up || !x->up->connected || x->write_broken)
+		return;
+	while (x->sent < buf_len(&x->to_up)) {
+		ssize_t n = send(x->up->poll.fd, buf_data(&x->to_up) + x->sent, buf_len(&x->to_up) - x->sent,
+				 MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			x->write_broken = errno != EAGAIN; // the reason, or an answer, comes by reading
+			break;
+		}
+		x->sent += (size_t)n;
+		x->sent_any = true;
+	}
+	if (!x->replayable) {
+		buf_consume(&x->to_up, x->sent);
+		x->sent = 0;
+	}
+	if (c->state == CLIENT_TUNNEL && x->client_eof && !buf_len(&x->to_up)) {
+		shutdown(x->up->poll.fd, SHUT_WR);
+		if (x->up_eof && !buf_len(&c->out)) {
+			client_close(c);
+			return;
+		}
+	}
+	exchange_update(c);
+}
+
+void exchange_update(struct client *c)
+{
+	struct exchange *x = &c->x;
+	if (c->closed || !x->up || !x->up->connected)
+		return;
+	bool read = buf_len(&c->out) < OUT_HIGH && !x->up_eof;
+	bool write = x->sent < buf_len(&x->to_up) && !x->write_broken;
+	int events = (read ? POLL_READ : 0) | (write ? POLL_WRITE : 0);
+	if (events != x->up->events)
+		poll_set(&x->up->poll, events);
+	x->up->events = events;
+}
+
+void exchange_body(struct client *c, const char *bytes, size_t n)
+{
+	struct exchange *x = &c->x;
+	int r = c->parser.framing == HTTP1_CHUNKED ? http1_write_chunk(&x->to_up, bytes, n) :
+						     buf_add(&x->to_up, bytes, n);
+	if (r < 0) { // cannot be: reading stops long before
+		client_close(c);
+		return;
+	}
+	set_deadline(c, c->state == CLIENT_CONNECT ? CONNECT_MS : ANSWER_MS);
+	exchange_flush(c);
+}
+
+void exchange_request_end(struct client *c)
+{
+	struct exchange *x = &c->x;
+	x->request_done = true;
+	if (c->parser.framing != HTTP1_CHUNKED)
+		return;
+	http1_write_last_chunk(&x->to_up);
+	exchange_flush(c);
+}
+
+static bool finish_connect(struct upstream_connection *up)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+	if (getsockopt(up->poll.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error)
+		return false;
+	up->connected = true;
+	up->events = POLL_READ | POLL_WRITE;
+	return true;
+}
+
+// The instance is gone before its answer was complete.
+static void broken(struct client *c, const struct own_answer *why)
+{
+	struct exchange *x = &c->x;
+	if (c->state == CLIENT_TUNNEL || x->response_begun) {
+		// The client must see that the answer is not whole.
+		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+		setsockopt(c->poll.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		client_close(c);
+		return;
+	}
+	struct upstream *u = x->up->upstream;
+	bool stale = x->up->reused;
+	if (stale) {
+		upstream_close_idle(u); // its fellows are most likely closed as well
+		if (x->n_tried && !x->broke)
+			x->n_tried--; // the instance itself may be well: a new connection will tell
+	} else {
+		upstream_note_failure(u);
+	}
+	bool again = !x->sent_any || (x->replayable && !x->broke);
+	if (x->sent_any)
+		x->broke = true;
+	if (again) {
+		next_attempt(c, why);
+		return;
+	}
+	answer_own(c, why);
+}
+
+static int write_body(struct client *c, const char *bytes, size_t n)
+{
+	switch (c->x.form) {
+	case BODY_CHUNKED:
+		return http1_write_chunk(&c->out, bytes, n);
+	case BODY_AS_IS:
+	case BODY_UNTIL_CLOSE:
+		return buf_add(&c->out, bytes, n);
+	case BODY_NONE:
+		break;
+	}
+	return 0;
+}
+
+static void begin_answer(struct client *c)
+{
+	struct exchange *x = &c->x;
+	struct http1_parser *p = &x->up->parser;
+	if (p->interim) {
+		if (x->minor)
+			forward_interim(&c->out, p);
+		return;
+	}
+	if (!x->request_done)
+		c->close_after = true; // answered before the request was in: the rest of it is not waited for
+	x->response_begun = true;
+	x->replayable = false;
+	forward_response(&c->out, p, x->minor, x->is_head, c->close_after, &x->form);
+	if (x->form == BODY_UNTIL_CLOSE)
+		c->close_after = true;
+	set_deadline(c, BYTES_MS);
+}
+
+static void start_tunnel(struct client *c, const char *bytes, size_t n)
+{
+	struct exchange *x = &c->x;
+	c->state = CLIENT_TUNNEL;
+	c->close_after = false;
+	set_deadline(c, TUNNEL_MS);
+	buf_consume(&x->to_up, x->sent);
+	x->sent = 0;
+	bool room = buf_add(&c->out, bytes, n) == 0 &&
+		    buf_add(&x->to_up, buf_len(&c->in) ? buf_data(&c->in) : "", buf_len(&c->in)) == 0;
+	buf_clear(&c->in);
+	if (!room) {
+		client_close(c);
+		return;
+	}
+	exchange_flush(c);
+	if (!c->closed)
+		client_flush(c);
+}
+
+static void end_answer(struct client *c, const char *rest, size_t n)
+{
+	struct exchange *x = &c->x;
+	struct http1_parser *p = &x->up->parser;
+	if (p->upgrade) {
+		start_tunnel(c, rest, n);
+		return;
+	}
+	if (x->form == BODY_CHUNKED)
+		http1_write_last_chunk(&c->out);
+	bool whole = x->request_done && x->sent == buf_len(&x->to_up) && !x->write_broken;
+	bool keep = p->keep_alive && n == 0 && whole;
+	if (keep)
+		http1_parser_rest(p);
+	release(x, keep);
+	forget(c);
+	client_next(c);
+}
+
+// False when the exchange went elsewhere (ended, broke, became a tunnel).
+static bool answer_event(struct client *c, enum http1_event event, const char *rest, size_t n)
+{
+	struct exchange *x = &c->x;
+	switch (event) {
+	case HTTP1_HEAD:
+		begin_answer(c);
+		return true;
+	case HTTP1_BODY:
+		if (write_body(c, x->up->parser.body, x->up->parser.body_len) == 0)
+			return true;
+		client_close(c);
+		return false;
+	case HTTP1_END:
+		end_answer(c, rest, n);
+		return false;
+	case HTTP1_ERROR:
+		broken(c, &bad_answer);
+		return false;
+	case HTTP1_NEED:
+		break;
+	}
+	return true;
+}
+
+static void take_answer(struct client *c, const char *bytes, size_t n)
+{
+	struct exchange *x = &c->x;
+	enum http1_event event;
+	do {
+		size_t used = 0;
+		event = http1_parse(&x->up->parser, bytes, n, &used);
+		bytes += used;
+		n -= used;
+		if (!answer_event(c, event, bytes, n))
+			return;
+	} while (event != HTTP1_NEED);
+	set_deadline(c, x->response_begun ? BYTES_MS : ANSWER_MS);
+	client_flush(c);
+}
+
+static void answer_closed(struct client *c, bool error)
+{
+	struct exchange *x = &c->x;
+	if (c->state == CLIENT_TUNNEL) {
+		x->up_eof = true;
+		if (error)
+			client_close(c);
+		else
+			client_flush(c);
+		return;
+	}
+	if (!error && http1_parse_close(&x->up->parser) == HTTP1_END) {
+		end_answer(c, "", 0);
+		return;
+	}
+	broken(c, &broke_off);
+}
+
+static void read_answer(struct client *c)
+{
+	char *bytes = c->worker->scratch;
+	ssize_t n = recv(c->x.up->poll.fd, bytes, SCRATCH_SIZE, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		answer_closed(c, n < 0);
+		return;
+	}
+	if (c->state != CLIENT_TUNNEL) {
+		take_answer(c, bytes, (size_t)n);
+		return;
+	}
+	set_deadline(c, TUNNEL_MS);
+	if (buf_add(&c->out, bytes, (size_t)n) < 0)
+		client_close(c);
+	else
+		client_flush(c);
+}
+
+static void upstream_ready(struct poll *poll, int events)
+{
+	struct upstream_connection *up = CONTAINER_OF(poll, struct upstream_connection, poll);
+	struct client *c = up->exchange->client;
+	if (!up->connected) {
+		if (!finish_connect(up)) {
+			upstream_note_failure(up->upstream);
+			next_attempt(c, &connect_failed);
+			return;
+		}
+		c->state = CLIENT_EXCHANGE;
+		set_deadline(c, ANSWER_MS);
+	}
+	if (events & POLL_WRITE) {
+		exchange_flush(c);
+		client_update(c); // there may be room for more of the request
+	}
+	if (!c->closed && c->x.up == up && (events & POLL_READ))
+		read_answer(c);
+}
+
+void exchange_timeout(struct client *c)
+{
+	struct exchange *x = &c->x;
+	if (c->state == CLIENT_CONNECT && x->up) {
+		upstream_note_failure(x->up->upstream);
+		next_attempt(c, &connect_failed);
+		return;
+	}
+	if (c->state == CLIENT_TUNNEL || x->response_begun || !x->active) {
+		client_close(c);
+		return;
+	}
+	answer_own(c, &too_slow);
+}

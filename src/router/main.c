@@ -1,0 +1,169 @@
+#include "router/router.h"
+
+#include "base/id.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "router/client.h"
+#include "router/routes.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#define CLIENTS_MAX 50000
+#define ACCEPT_AT_ONCE 64
+#define SWEEP_MS 250
+#define UPSTREAM_IDLE_MS 50000
+#define DRAIN_MS 30000
+
+struct router {
+	struct loop *loop;
+	struct worker worker;
+	struct routes *routes;
+	struct poll listener;
+	int listen_fd;
+	struct timer sweep;
+	struct signal terminate;
+	uint64_t drain_until_ms; // 0: not draining
+};
+
+static void reap(struct task *task)
+{
+	struct worker *worker = CONTAINER_OF(task, struct worker, reaper);
+	struct client *c;
+	LIST_EACH (c, &worker->closed, link) {
+		list_remove(&c->link);
+		http1_parser_clear(&c->parser);
+		buf_clear(&c->in);
+		buf_clear(&c->out);
+		buf_clear(&c->x.to_up);
+		free(c);
+	}
+}
+
+static void accept_clients(struct poll *poll, UNUSED int events)
+{
+	struct router *router = CONTAINER_OF(poll, struct router, listener);
+	for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
+		struct address peer;
+		int fd;
+		if (socket_accept(poll->fd, &peer, &fd) < 0)
+			return;
+		if (router->worker.n_clients >= CLIENTS_MAX)
+			close(fd);
+		else
+			client_new(&router->worker, fd, &peer);
+	}
+}
+
+static void on_sweep(struct timer *timer)
+{
+	struct router *router = CONTAINER_OF(timer, struct router, sweep);
+	clients_check_deadlines(&router->worker);
+	upstreams_sweep(&router->worker.upstreams, UPSTREAM_IDLE_MS);
+	bool over = router->drain_until_ms &&
+		    (!router->worker.n_clients || loop_now_ms(router->loop) >= router->drain_until_ms);
+	if (over)
+		loop_stop(router->loop);
+	timer_set(&router->sweep, SWEEP_MS);
+}
+
+static void on_terminate(struct signal *signal)
+{
+	struct router *router = CONTAINER_OF(signal, struct router, terminate);
+	if (router->drain_until_ms)
+		return;
+	log_info("stopping clients=%u", router->worker.n_clients);
+	poll_stop(&router->listener);
+	router->drain_until_ms = loop_now_ms(router->loop) + DRAIN_MS;
+	clients_drain(&router->worker);
+	timer_set(&router->sweep, 1);
+}
+
+static void init_worker(struct router *router)
+{
+	struct worker *w = &router->worker;
+	w->loop = router->loop;
+	w->upstreams.loop = router->loop;
+	random_bytes(&w->upstreams.rng.state, sizeof(w->upstreams.rng.state));
+	list_init(&w->clients);
+	list_init(&w->closed);
+	task_init(&w->reaper, w->loop, "reap", reap);
+}
+
+static void clear_worker(struct worker *w)
+{
+	struct client *c;
+	LIST_EACH (c, &w->clients, link)
+		client_close(c);
+	reap(&w->reaper);
+	table_unref(w->table);
+	task_clear(&w->reaper);
+	map_clear(&w->upstreams.by_id);
+}
+
+static int start(struct router *router, const struct platform *platform, struct err *err)
+{
+	int r = routes_start(&router->worker, platform, &router->routes, err);
+	if (r < 0)
+		return r;
+	r = poll_start(&router->listener, router->loop, router->listen_fd, POLL_READ, accept_clients);
+	if (r < 0)
+		return err_set_errno(err, r, "cannot wait on the listening socket %d", router->listen_fd);
+	timer_init(&router->sweep, router->loop, on_sweep);
+	timer_set(&router->sweep, SWEEP_MS);
+	signal_start(&router->terminate, router->loop, SIGTERM, on_terminate);
+	log_info("serving http=%s", platform->http);
+	return 0;
+}
+
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int run(const char *data, int listen_fd)
+{
+	struct err err = { 0 };
+	AUTO_PLATFORM struct platform platform = { 0 };
+	if (platform_load(data, &platform, &err) < 0) {
+		log_error("cannot start error=\"%s\"", err.text);
+		return 1;
+	}
+	struct router *router = xcalloc(1, sizeof(*router));
+	router->loop = loop_new();
+	router->listen_fd = listen_fd;
+	init_worker(router);
+	int r = start(router, &platform, &err);
+	if (r == 0)
+		loop_run(router->loop);
+	else
+		log_error("cannot start error=\"%s\"", err.text);
+	signal_stop(&router->terminate);
+	timer_clear(&router->sweep);
+	poll_stop(&router->listener);
+	routes_stop(router->routes);
+	clear_worker(&router->worker);
+	loop_free(router->loop);
+	free(router);
+	return r == 0 ? 0 : 1;
+}
+
+int router_main(int argc, char **argv)
+{
+	log_init("router");
+	const char *fd_text = getenv("DIALTONE_LISTEN_FD");
+	uint64_t fd;
+	if (argc != 4 || !str_eq(argv[2], "--data") || !fd_text || parse_u64(fd_text, 1000, &fd) < 0) {
+		fputs("error: the router is started by the keeper: dialtone router --data DIR, with a listening socket\n",
+		      stderr);
+		return 2;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	raise_file_limit();
+	return run(argv[3], (int)fd);
+}

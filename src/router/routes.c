@@ -1,0 +1,224 @@
+#include "router/routes.h"
+
+#include "base/log.h"
+#include "base/str.h"
+#include "io/file.h"
+
+#include <errno.h>
+
+#define TABLE_SIZE_MAX (64 << 20)
+
+struct saving {
+	char *path, *text;
+	struct routes *routes; // NULL: it was stopped meanwhile
+};
+
+struct routes {
+	struct worker *worker;
+	struct client_link *link;
+	struct client_watch *watch;
+	char *name;	 // of this router
+	char *file;	 // the kept table
+	char *unsaved;	 // the newest table's text, waiting for the write before it
+	struct saving *saving;
+	struct task ack;
+	bool acking, ack_again;
+};
+
+static bool is_current(const struct upstream *u, void *arg)
+{
+	const struct table *table = arg;
+	for (uint32_t i = 0; i < table->n; i++)
+		for (uint32_t k = 0; k < table->routes[i].n; k++)
+			if (table->routes[i].upstreams[k] == u)
+				return true;
+	return false;
+}
+
+static void swap_table(struct worker *worker, const struct route_table *from)
+{
+	struct table *before = worker->table;
+	worker->table = table_new(from, &worker->upstreams);
+	upstreams_retire(&worker->upstreams, is_current, worker->table);
+	table_unref(before);
+}
+
+static void save_next(struct routes *routes);
+
+static void save_work(void *arg)
+{
+	struct saving *saving = arg;
+	struct err err = { 0 };
+	if (file_write_atomic(saving->path, saving->text, strlen(saving->text), 0600, &err) < 0)
+		log_warn("route table not kept error=\"%s\"", err.text);
+}
+
+static void save_done(void *arg)
+{
+	struct saving *saving = arg;
+	struct routes *routes = saving->routes;
+	free(saving->path);
+	free(saving->text);
+	free(saving);
+	if (!routes)
+		return;
+	routes->saving = NULL;
+	save_next(routes);
+}
+
+static void save_next(struct routes *routes)
+{
+	if (routes->saving || !routes->unsaved)
+		return;
+	struct saving *saving = xcalloc(1, sizeof(*saving));
+	*saving = (struct saving){ xstrdup(routes->file), TAKE_PTR(routes->unsaved), routes };
+	routes->saving = saving;
+	loop_work(routes->worker->loop, save_work, save_done, saving);
+}
+
+static void ack_done(UNUSED const struct client_answer *answer, UNUSED const struct err *err, void *arg)
+{
+	struct routes *routes = arg;
+	routes->acking = false;
+	if (routes->ack_again)
+		task_wake(&routes->ack);
+}
+
+static json_t *ack_body(struct worker *worker)
+{
+	json_t *busy = json_array();
+	size_t at = 0;
+	void *value;
+	while (map_next(&worker->upstreams.by_id, &at, NULL, &value)) {
+		const struct upstream *u = value;
+		if (u->outstanding && !u->tables)
+			json_array_append_new(busy, json_stringn(u->id, strcspn(u->id, " ")));
+	}
+	return json_pack("{s:I, s:o}", "version", (json_int_t)worker->table->version, "busy", busy);
+}
+
+static void send_ack(struct task *task)
+{
+	struct routes *routes = CONTAINER_OF(task, struct routes, ack);
+	if (!routes->worker->table)
+		return;
+	routes->ack_again = routes->acking;
+	if (routes->acking)
+		return;
+	routes->acking = true;
+	AUTO_FREE char *path = xasprintf("/v1/routers/%s/ack", routes->name);
+	json_t *body = ack_body(routes->worker);
+	client_link_call(routes->link, "POST", path, body, ack_done, routes);
+	json_decref(body);
+}
+
+static void on_idle(struct upstreams *set)
+{
+	struct worker *worker = CONTAINER_OF(set, struct worker, upstreams);
+	if (worker->routes)
+		task_wake(&worker->routes->ack);
+}
+
+static void on_event(const struct sse_event *event, void *arg)
+{
+	struct routes *routes = arg;
+	if (!str_eq(event->event, "routes"))
+		return;
+	struct route_table from = { 0 };
+	struct err err = { 0 };
+	if (route_table_parse_text(event->data, event->data_len, &from, &err) < 0) {
+		log_error("route table refused error=\"%s\"", err.text);
+		return;
+	}
+	log_debug("route table version=%llu routes=%u", (unsigned long long)from.version, from.route_count);
+	swap_table(routes->worker, &from);
+	route_table_clear(&from);
+	free(routes->unsaved);
+	routes->unsaved = xstrndup(event->data, event->data_len);
+	save_next(routes);
+	task_wake(&routes->ack);
+}
+
+static void on_state(bool connected, const struct err *err, UNUSED void *arg)
+{
+	if (connected)
+		log_info("connected to the server");
+	else
+		log_warn("no connection to the server, serving by the last routes error=\"%s\"", err ? err->text : "");
+}
+
+static void load_kept(struct routes *routes)
+{
+	AUTO_BUF struct buf text = BUF_INIT(TABLE_SIZE_MAX);
+	struct err err = { 0 };
+	struct route_table from = { 0 };
+	int r = file_read(routes->file, &text, &err);
+	if (r == -ENOENT)
+		return;
+	if (r == 0)
+		r = route_table_parse_text(buf_data(&text), buf_len(&text), &from, &err);
+	if (r < 0) {
+		log_warn("kept route table passed over error=\"%s\"", err.text);
+		return;
+	}
+	swap_table(routes->worker, &from);
+	route_table_clear(&from);
+}
+
+static int connect_server(struct routes *routes, const struct platform *platform, struct err *err)
+{
+	AUTO_BUF struct buf token = BUF_INIT(4096);
+	AUTO_FREE char *token_file = xasprintf("%s/secrets/node.token", platform->data);
+	int r = file_read(token_file, &token, err);
+	if (r < 0)
+		return r;
+	AUTO_FREE char *secret = buf_take(&token);
+	secret[strcspn(secret, "\r\n")] = '\0';
+	AUTO_FREE char *address = xasprintf("http://%s", platform->api);
+	routes->link = client_link_new(routes->worker->loop, address, secret, err);
+	if (!routes->link)
+		return err->code;
+	AUTO_FREE char *path = xasprintf("/v1/routers/%s/routes", routes->name);
+	struct client_watch_spec spec = { .path = path, .on_event = on_event, .on_state = on_state, .arg = routes };
+	routes->watch = client_watch_start(routes->link, &spec);
+	return 0;
+}
+
+int routes_start(struct worker *worker, const struct platform *platform, struct routes **ret, struct err *err)
+{
+	AUTO_FREE char *folder = xasprintf("%s/router", platform->data);
+	int r = dir_make(folder, 0700, err);
+	if (r < 0)
+		return r;
+	struct routes *routes = xcalloc(1, sizeof(*routes));
+	routes->worker = worker;
+	routes->name = xasprintf("router-%s", platform->id);
+	routes->file = xasprintf("%s/routes.json", folder);
+	task_init(&routes->ack, worker->loop, "ack", send_ack);
+	worker->routes = routes;
+	worker->upstreams.on_idle = on_idle;
+	load_kept(routes);
+	r = connect_server(routes, platform, err);
+	if (r < 0) {
+		routes_stop(routes);
+		return r;
+	}
+	*ret = routes;
+	return 0;
+}
+
+void routes_stop(struct routes *routes)
+{
+	if (!routes)
+		return;
+	routes->worker->routes = NULL;
+	client_watch_stop(routes->watch);
+	client_link_free(routes->link);
+	if (routes->saving)
+		routes->saving->routes = NULL;
+	task_clear(&routes->ack);
+	free(routes->name);
+	free(routes->file);
+	free(routes->unsaved);
+	free(routes);
+}
