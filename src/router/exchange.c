@@ -1,5 +1,5 @@
 // One request's way to an instance and back.
-#include "router/client.h"
+#include "router/downstream.h"
 
 #include "base/str.h"
 #include "router/answer.h"
@@ -13,10 +13,10 @@
 #define TUNNEL_MS 3600000 // without a byte either way
 #define OUT_HIGH (256 << 10)
 
-static void attempt(struct client *c);
+static void attempt(struct downstream *c);
 static void upstream_ready(struct poll *poll, int events);
 
-static void set_deadline(struct client *c, uint64_t ms)
+static void set_deadline(struct downstream *c, uint64_t ms)
 {
 	c->deadline_ms = loop_now_ms(c->worker->loop) + ms;
 }
@@ -30,13 +30,13 @@ static bool is_idempotent(const char *method)
 	return false;
 }
 
-static void forget(struct client *c)
+static void forget(struct downstream *c)
 {
 	struct exchange *x = &c->x;
 	table_unref(x->table);
 	struct buf keep = x->to_up;
 	buf_reset(&keep);
-	*x = (struct exchange){ .client = c, .to_up = keep };
+	*x = (struct exchange){ .downstream = c, .to_up = keep };
 	if (keep.size > 16 << 10)
 		buf_clear(&x->to_up);
 }
@@ -52,7 +52,7 @@ static void release(struct exchange *x, bool keep)
 	upstream_release(up, keep);
 }
 
-void exchange_abort(struct client *c)
+void exchange_abort(struct downstream *c)
 {
 	if (c->x.active)
 		release(&c->x, false);
@@ -61,7 +61,7 @@ void exchange_abort(struct client *c)
 		buf_clear(&c->x.to_up);
 }
 
-static void answer_own(struct client *c, const struct own_answer *answer)
+static void answer_own(struct downstream *c, const struct own_answer *answer)
 {
 	struct exchange *x = &c->x;
 	if (answer->status >= 500)
@@ -71,7 +71,7 @@ static void answer_own(struct client *c, const struct own_answer *answer)
 	answer_write(&c->out, answer, x->html, x->is_head, c->close_after);
 	release(x, false);
 	forget(c);
-	client_next(c);
+	downstream_next(c);
 }
 
 static const struct own_answer *nothing_ready(const struct route *route)
@@ -105,7 +105,7 @@ static const struct own_answer bad_answer = { 502, "bad-answer", "The instance's
 static const struct own_answer too_slow = { 504, "timeout", "The instance did not answer in time.",
 					    "'dialtone logs' shows what it is busy with." };
 
-void exchange_begin(struct client *c)
+void exchange_begin(struct downstream *c)
 {
 	struct exchange *x = &c->x;
 	const struct http1_parser *p = &c->parser;
@@ -113,7 +113,7 @@ void exchange_begin(struct client *c)
 	const char *accept = http_header_get(&request->headers, "accept");
 	c->worker->counters.requests++;
 	*x = (struct exchange){
-		.client = c,
+		.downstream = c,
 		.active = true,
 		.to_up = x->to_up,
 		.is_head = str_eq(request->method, "HEAD"),
@@ -127,7 +127,7 @@ void exchange_begin(struct client *c)
 	if (!p->keep_alive || c->worker->draining)
 		c->close_after = true;
 	x->request_done = p->framing == HTTP1_NO_BODY;
-	c->state = CLIENT_CONNECT;
+	c->state = DOWN_CONNECT;
 
 	struct table *table = c->worker->table;
 	const struct own_answer *fault = NULL;
@@ -149,7 +149,7 @@ void exchange_begin(struct client *c)
 }
 
 // The end of one attempt without an answer; `why` is what the client hears if it was the last one.
-static void next_attempt(struct client *c, const struct own_answer *why)
+static void next_attempt(struct downstream *c, const struct own_answer *why)
 {
 	struct exchange *x = &c->x;
 	release(x, false);
@@ -163,7 +163,7 @@ static void next_attempt(struct client *c, const struct own_answer *why)
 	attempt(c);
 }
 
-static void attempt(struct client *c)
+static void attempt(struct downstream *c)
 {
 	struct exchange *x = &c->x;
 	for (;;) {
@@ -181,14 +181,14 @@ static void attempt(struct client *c)
 		upstream_note_failure(u);
 	}
 	http1_parser_answers(&x->up->parser, c->parser.request.method);
-	c->state = x->up->connected ? CLIENT_EXCHANGE : CLIENT_CONNECT;
+	c->state = x->up->connected ? DOWN_EXCHANGE : DOWN_CONNECT;
 	set_deadline(c, x->up->connected ? ANSWER_MS : CONNECT_MS);
 	if (x->up->connected)
 		exchange_flush(c);
 }
 
 // Sends from to_up. What could be needed for a second attempt stays in it until the answer begins.
-void exchange_flush(struct client *c)
+void exchange_flush(struct downstream *c)
 {
 	struct exchange *x = &c->x;
 	if (!x->up || !x->up->connected || x->write_broken)
@@ -209,17 +209,17 @@ void exchange_flush(struct client *c)
 		buf_consume(&x->to_up, x->sent);
 		x->sent = 0;
 	}
-	if (c->state == CLIENT_TUNNEL && x->client_eof && !buf_len(&x->to_up)) {
+	if (c->state == DOWN_TUNNEL && x->client_eof && !buf_len(&x->to_up)) {
 		shutdown(x->up->poll.fd, SHUT_WR);
 		if (x->up_eof && !buf_len(&c->out)) {
-			client_close(c);
+			downstream_close(c);
 			return;
 		}
 	}
 	exchange_update(c);
 }
 
-void exchange_update(struct client *c)
+void exchange_update(struct downstream *c)
 {
 	struct exchange *x = &c->x;
 	if (c->closed || !x->up || !x->up->connected)
@@ -232,20 +232,20 @@ void exchange_update(struct client *c)
 	x->up->events = events;
 }
 
-void exchange_body(struct client *c, const char *bytes, size_t n)
+void exchange_body(struct downstream *c, const char *bytes, size_t n)
 {
 	struct exchange *x = &c->x;
 	int r = c->parser.framing == HTTP1_CHUNKED ? http1_write_chunk(&x->to_up, bytes, n) :
 						     buf_add(&x->to_up, bytes, n);
 	if (r < 0) { // cannot be: reading stops long before
-		client_close(c);
+		downstream_close(c);
 		return;
 	}
-	set_deadline(c, c->state == CLIENT_CONNECT ? CONNECT_MS : ANSWER_MS);
+	set_deadline(c, c->state == DOWN_CONNECT ? CONNECT_MS : ANSWER_MS);
 	exchange_flush(c);
 }
 
-void exchange_request_end(struct client *c)
+void exchange_request_end(struct downstream *c)
 {
 	struct exchange *x = &c->x;
 	x->request_done = true;
@@ -267,14 +267,14 @@ static bool finish_connect(struct upstream_connection *up)
 }
 
 // The instance is gone before its answer was complete.
-static void broken(struct client *c, const struct own_answer *why)
+static void broken(struct downstream *c, const struct own_answer *why)
 {
 	struct exchange *x = &c->x;
-	if (c->state == CLIENT_TUNNEL || x->response_begun) {
+	if (c->state == DOWN_TUNNEL || x->response_begun) {
 		// The client must see that the answer is not whole.
 		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 		setsockopt(c->poll.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-		client_close(c);
+		downstream_close(c);
 		return;
 	}
 	struct upstream *u = x->up->upstream;
@@ -296,7 +296,7 @@ static void broken(struct client *c, const struct own_answer *why)
 	answer_own(c, why);
 }
 
-static int write_body(struct client *c, const char *bytes, size_t n)
+static int write_body(struct downstream *c, const char *bytes, size_t n)
 {
 	switch (c->x.form) {
 	case BODY_CHUNKED:
@@ -310,7 +310,7 @@ static int write_body(struct client *c, const char *bytes, size_t n)
 	return 0;
 }
 
-static void begin_answer(struct client *c)
+static void begin_answer(struct downstream *c)
 {
 	struct exchange *x = &c->x;
 	struct http1_parser *p = &x->up->parser;
@@ -329,10 +329,10 @@ static void begin_answer(struct client *c)
 	set_deadline(c, BYTES_MS);
 }
 
-static void start_tunnel(struct client *c, const char *bytes, size_t n)
+static void start_tunnel(struct downstream *c, const char *bytes, size_t n)
 {
 	struct exchange *x = &c->x;
-	c->state = CLIENT_TUNNEL;
+	c->state = DOWN_TUNNEL;
 	c->close_after = false;
 	set_deadline(c, TUNNEL_MS);
 	buf_consume(&x->to_up, x->sent);
@@ -341,15 +341,15 @@ static void start_tunnel(struct client *c, const char *bytes, size_t n)
 		    buf_add(&x->to_up, buf_len(&c->in) ? buf_data(&c->in) : "", buf_len(&c->in)) == 0;
 	buf_clear(&c->in);
 	if (!room) {
-		client_close(c);
+		downstream_close(c);
 		return;
 	}
 	exchange_flush(c);
 	if (!c->closed)
-		client_flush(c);
+		downstream_flush(c);
 }
 
-static void end_answer(struct client *c, const char *rest, size_t n)
+static void end_answer(struct downstream *c, const char *rest, size_t n)
 {
 	struct exchange *x = &c->x;
 	struct http1_parser *p = &x->up->parser;
@@ -365,11 +365,11 @@ static void end_answer(struct client *c, const char *rest, size_t n)
 		http1_parser_rest(p);
 	release(x, keep);
 	forget(c);
-	client_next(c);
+	downstream_next(c);
 }
 
 // False when the exchange went elsewhere (ended, broke, became a tunnel).
-static bool answer_event(struct client *c, enum http1_event event, const char *rest, size_t n)
+static bool answer_event(struct downstream *c, enum http1_event event, const char *rest, size_t n)
 {
 	struct exchange *x = &c->x;
 	switch (event) {
@@ -379,7 +379,7 @@ static bool answer_event(struct client *c, enum http1_event event, const char *r
 	case HTTP1_BODY:
 		if (write_body(c, x->up->parser.body, x->up->parser.body_len) == 0)
 			return true;
-		client_close(c);
+		downstream_close(c);
 		return false;
 	case HTTP1_END:
 		end_answer(c, rest, n);
@@ -393,7 +393,7 @@ static bool answer_event(struct client *c, enum http1_event event, const char *r
 	return true;
 }
 
-static void take_answer(struct client *c, const char *bytes, size_t n)
+static void take_answer(struct downstream *c, const char *bytes, size_t n)
 {
 	struct exchange *x = &c->x;
 	enum http1_event event;
@@ -406,18 +406,18 @@ static void take_answer(struct client *c, const char *bytes, size_t n)
 			return;
 	} while (event != HTTP1_NEED);
 	set_deadline(c, x->response_begun ? BYTES_MS : ANSWER_MS);
-	client_flush(c);
+	downstream_flush(c);
 }
 
-static void answer_closed(struct client *c, bool error)
+static void answer_closed(struct downstream *c, bool error)
 {
 	struct exchange *x = &c->x;
-	if (c->state == CLIENT_TUNNEL) {
+	if (c->state == DOWN_TUNNEL) {
 		x->up_eof = true;
 		if (error)
-			client_close(c);
+			downstream_close(c);
 		else
-			client_flush(c);
+			downstream_flush(c);
 		return;
 	}
 	if (!error && http1_parse_close(&x->up->parser) == HTTP1_END) {
@@ -427,7 +427,7 @@ static void answer_closed(struct client *c, bool error)
 	broken(c, &broke_off);
 }
 
-static void read_answer(struct client *c)
+static void read_answer(struct downstream *c)
 {
 	char *bytes = c->worker->scratch;
 	ssize_t n = recv(c->x.up->poll.fd, bytes, SCRATCH_SIZE, 0);
@@ -437,48 +437,48 @@ static void read_answer(struct client *c)
 		answer_closed(c, n < 0);
 		return;
 	}
-	if (c->state != CLIENT_TUNNEL) {
+	if (c->state != DOWN_TUNNEL) {
 		take_answer(c, bytes, (size_t)n);
 		return;
 	}
 	set_deadline(c, TUNNEL_MS);
 	if (buf_add(&c->out, bytes, (size_t)n) < 0)
-		client_close(c);
+		downstream_close(c);
 	else
-		client_flush(c);
+		downstream_flush(c);
 }
 
 static void upstream_ready(struct poll *poll, int events)
 {
 	struct upstream_connection *up = CONTAINER_OF(poll, struct upstream_connection, poll);
-	struct client *c = up->exchange->client;
+	struct downstream *c = up->exchange->downstream;
 	if (!up->connected) {
 		if (!finish_connect(up)) {
 			upstream_note_failure(up->upstream);
 			next_attempt(c, &connect_failed);
 			return;
 		}
-		c->state = CLIENT_EXCHANGE;
+		c->state = DOWN_EXCHANGE;
 		set_deadline(c, ANSWER_MS);
 	}
 	if (events & POLL_WRITE) {
 		exchange_flush(c);
-		client_update(c); // there may be room for more of the request
+		downstream_update(c); // there may be room for more of the request
 	}
 	if (!c->closed && c->x.up == up && (events & POLL_READ))
 		read_answer(c);
 }
 
-void exchange_timeout(struct client *c)
+void exchange_timeout(struct downstream *c)
 {
 	struct exchange *x = &c->x;
-	if (c->state == CLIENT_CONNECT && x->up) {
+	if (c->state == DOWN_CONNECT && x->up) {
 		upstream_note_failure(x->up->upstream);
 		next_attempt(c, &connect_failed);
 		return;
 	}
-	if (c->state == CLIENT_TUNNEL || x->response_begun || !x->active) {
-		client_close(c);
+	if (c->state == DOWN_TUNNEL || x->response_begun || !x->active) {
+		downstream_close(c);
 		return;
 	}
 	answer_own(c, &too_slow);

@@ -3,7 +3,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "router/client.h"
+#include "router/downstream.h"
 #include "router/routes.h"
 
 #include <errno.h>
@@ -30,7 +30,7 @@ struct router {
 static void reap(struct task *task)
 {
 	struct worker *worker = CONTAINER_OF(task, struct worker, reaper);
-	struct client *c;
+	struct downstream *c;
 	LIST_EACH (c, &worker->closed, link) {
 		list_remove(&c->link);
 		http1_parser_clear(&c->parser);
@@ -52,14 +52,14 @@ static void accept_clients(struct poll *poll, UNUSED int events)
 		if (router->worker.n_clients >= CLIENTS_MAX)
 			close(fd);
 		else
-			client_new(&router->worker, fd, &peer);
+			downstream_new(&router->worker, fd, &peer);
 	}
 }
 
 static void on_sweep(struct timer *timer)
 {
 	struct router *router = CONTAINER_OF(timer, struct router, sweep);
-	clients_check_deadlines(&router->worker);
+	downstreams_check_deadlines(&router->worker);
 	upstreams_sweep(&router->worker.upstreams, UPSTREAM_IDLE_MS);
 	bool over = router->drain_until_ms &&
 		    (!router->worker.n_clients || loop_now_ms(router->loop) >= router->drain_until_ms);
@@ -76,7 +76,7 @@ static void on_terminate(struct signal *signal)
 	log_info("stopping clients=%u", router->worker.n_clients);
 	poll_stop(&router->listener);
 	router->drain_until_ms = loop_now_ms(router->loop) + DRAIN_MS;
-	clients_drain(&router->worker);
+	downstreams_drain(&router->worker);
 	timer_set(&router->sweep, 1);
 }
 
@@ -93,9 +93,9 @@ static void init_worker(struct router *router)
 
 static void clear_worker(struct worker *w)
 {
-	struct client *c;
+	struct downstream *c;
 	LIST_EACH (c, &w->clients, link)
-		client_close(c);
+		downstream_close(c);
 	reap(&w->reaper);
 	table_unref(w->table);
 	task_clear(&w->reaper);

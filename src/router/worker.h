@@ -15,7 +15,7 @@ struct worker {
 	struct loop *loop;
 	struct upstreams upstreams;
 	struct table *table; // NULL: none yet
-	struct list clients; // of struct client
+	struct list clients; // of struct downstream
 	uint32_t n_clients;
 	struct list closed; // clients to be freed by reaper
 	struct task reaper;

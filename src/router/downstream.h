@@ -7,7 +7,7 @@
 #define TRIES_MAX 8
 
 struct exchange {
-	struct client *client;
+	struct downstream *downstream;
 	bool active;
 	struct table *table; // by which it was routed: a reference
 	const struct route *route;
@@ -30,14 +30,14 @@ struct exchange {
 	uint64_t began_ms;
 };
 
-enum client_state { CLIENT_HEAD, CLIENT_CONNECT, CLIENT_EXCHANGE, CLIENT_TUNNEL, CLIENT_LINGER };
+enum downstream_state { DOWN_HEAD, DOWN_CONNECT, DOWN_EXCHANGE, DOWN_TUNNEL, DOWN_LINGER };
 
-struct client {
+struct downstream {
 	struct worker *worker;
 	struct list link;
 	struct poll poll;
 	int events; // what the poll waits for now
-	enum client_state state;
+	enum downstream_state state;
 	struct http1_parser parser;
 	struct buf in;	// read, not yet parsed
 	struct buf out; // to be sent to the client
@@ -49,33 +49,33 @@ struct client {
 };
 
 // Takes the accepted socket.
-void client_new(struct worker *worker, int fd, const struct address *peer);
-void client_close(struct client *c);
+void downstream_new(struct worker *worker, int fd, const struct address *peer);
+void downstream_close(struct downstream *c);
 
 // Deadlines of all clients; called a few times a second.
-void clients_check_deadlines(struct worker *worker);
+void downstreams_check_deadlines(struct worker *worker);
 
 // Ends idle connections; the others end after their answer.
-void clients_drain(struct worker *worker);
+void downstreams_drain(struct worker *worker);
 
 // ---- between client.c and exchange.c
 
 // Routes the request whose head has just been parsed, and starts it.
-void exchange_begin(struct client *c);
-void exchange_body(struct client *c, const char *bytes, size_t n);
-void exchange_request_end(struct client *c);
+void exchange_begin(struct downstream *c);
+void exchange_body(struct downstream *c, const char *bytes, size_t n);
+void exchange_request_end(struct downstream *c);
 // Sends what waits for the instance.
-void exchange_flush(struct client *c);
+void exchange_flush(struct downstream *c);
 // The time allowed for connect, answer or the next byte is over.
-void exchange_timeout(struct client *c);
+void exchange_timeout(struct downstream *c);
 // Ends it without another word: the client is gone.
-void exchange_abort(struct client *c);
+void exchange_abort(struct downstream *c);
 // Reads from the instance only while the client takes it.
-void exchange_update(struct client *c);
+void exchange_update(struct downstream *c);
 
 // Sends what waits for the client, and goes on to the next request or the close when an answer is complete.
-void client_flush(struct client *c);
+void downstream_flush(struct downstream *c);
 // Sets what the poll waits for, after anything changed.
-void client_update(struct client *c);
+void downstream_update(struct downstream *c);
 // The exchange is over (its answer is in c->out): on to the next request.
-void client_next(struct client *c);
+void downstream_next(struct downstream *c);

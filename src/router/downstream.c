@@ -1,4 +1,4 @@
-#include "router/client.h"
+#include "router/downstream.h"
 
 #include "base/str.h"
 #include "router/answer.h"
@@ -14,16 +14,16 @@
 #define IDLE_MS 75000	// between requests
 #define LINGER_MS 2000
 
-static void client_ready(struct poll *poll, int events);
-static void process(struct client *c, const char *bytes, size_t n);
+static void downstream_ready(struct poll *poll, int events);
+static void process(struct downstream *c, const char *bytes, size_t n);
 
-void client_new(struct worker *worker, int fd, const struct address *peer)
+void downstream_new(struct worker *worker, int fd, const struct address *peer)
 {
-	struct client *c = xcalloc(1, sizeof(*c));
+	struct downstream *c = xcalloc(1, sizeof(*c));
 	c->worker = worker;
 	c->in = BUF_INIT(IN_MAX);
 	c->out = BUF_INIT(OUT_MAX);
-	c->x.client = c;
+	c->x.downstream = c;
 	address_write(peer, c->peer_ip);
 	char *colon = strrchr(c->peer_ip, ':');
 	if (colon)
@@ -33,7 +33,7 @@ void client_new(struct worker *worker, int fd, const struct address *peer)
 		c->peer_ip[strcspn(c->peer_ip, "]")] = '\0';
 	}
 	http1_parser_init(&c->parser, false);
-	if (poll_start(&c->poll, worker->loop, fd, POLL_READ, client_ready) < 0) {
+	if (poll_start(&c->poll, worker->loop, fd, POLL_READ, downstream_ready) < 0) {
 		close(fd);
 		free(c);
 		return;
@@ -45,7 +45,7 @@ void client_new(struct worker *worker, int fd, const struct address *peer)
 	worker->counters.connections++;
 }
 
-void client_close(struct client *c)
+void downstream_close(struct downstream *c)
 {
 	if (c->closed)
 		return;
@@ -60,19 +60,19 @@ void client_close(struct client *c)
 	task_wake(&c->worker->reaper);
 }
 
-static bool may_read(const struct client *c)
+static bool may_read(const struct downstream *c)
 {
 	switch (c->state) {
-	case CLIENT_TUNNEL:
+	case DOWN_TUNNEL:
 		return !c->x.client_eof && buf_len(&c->x.to_up) < TO_UP_HIGH;
-	case CLIENT_LINGER:
+	case DOWN_LINGER:
 		return true;
 	default:
 		return buf_len(&c->in) == 0 && buf_len(&c->x.to_up) - c->x.sent < TO_UP_HIGH;
 	}
 }
 
-void client_update(struct client *c)
+void downstream_update(struct downstream *c)
 {
 	if (c->closed)
 		return;
@@ -84,23 +84,23 @@ void client_update(struct client *c)
 
 // The answer is sent and the connection ends. What the client still sends is read for a while, for a close with unread
 // bytes would reset the connection and could take the answer with it.
-static void linger(struct client *c)
+static void linger(struct downstream *c)
 {
-	c->state = CLIENT_LINGER;
+	c->state = DOWN_LINGER;
 	c->deadline_ms = loop_now_ms(c->worker->loop) + LINGER_MS;
 	buf_clear(&c->in);
 	shutdown(c->poll.fd, SHUT_WR);
 }
 
-static void tunnel_flushed(struct client *c)
+static void tunnel_flushed(struct downstream *c)
 {
 	if (c->x.up_eof)
 		shutdown(c->poll.fd, SHUT_WR);
 	if (c->x.up_eof && c->x.client_eof)
-		client_close(c);
+		downstream_close(c);
 }
 
-void client_flush(struct client *c)
+void downstream_flush(struct downstream *c)
 {
 	while (!c->closed && buf_len(&c->out)) {
 		ssize_t n = send(c->poll.fd, buf_data(&c->out), buf_len(&c->out), MSG_NOSIGNAL);
@@ -109,7 +109,7 @@ void client_flush(struct client *c)
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n < 0) {
-			client_close(c);
+			downstream_close(c);
 			return;
 		}
 		buf_consume(&c->out, (size_t)n);
@@ -117,38 +117,38 @@ void client_flush(struct client *c)
 	if (c->closed)
 		return;
 	if (!buf_len(&c->out)) {
-		if (c->state == CLIENT_TUNNEL)
+		if (c->state == DOWN_TUNNEL)
 			tunnel_flushed(c);
-		else if (c->close_after && !c->x.active && c->state != CLIENT_LINGER)
+		else if (c->close_after && !c->x.active && c->state != DOWN_LINGER)
 			linger(c);
 	}
 	if (c->closed)
 		return;
 	exchange_update(c);
-	client_update(c);
+	downstream_update(c);
 }
 
-void client_next(struct client *c)
+void downstream_next(struct downstream *c)
 {
 	if (c->closed)
 		return;
-	c->state = CLIENT_HEAD;
+	c->state = DOWN_HEAD;
 	c->deadline_ms = loop_now_ms(c->worker->loop) + IDLE_MS;
 	if (c->worker->draining)
 		c->close_after = true;
 	if (!buf_len(&c->in) && !http1_parser_in_message(&c->parser))
 		http1_parser_rest(&c->parser);
-	client_flush(c);
+	downstream_flush(c);
 	if (c->closed || c->close_after || !buf_len(&c->in))
 		return;
 	struct buf rest = c->in;
 	c->in = BUF_INIT(IN_MAX);
 	process(c, buf_data(&rest), buf_len(&rest));
 	buf_clear(&rest);
-	client_update(c);
+	downstream_update(c);
 }
 
-static void refuse(struct client *c)
+static void refuse(struct downstream *c)
 {
 	struct own_answer answer = {
 		.status = c->parser.status,
@@ -160,17 +160,17 @@ static void refuse(struct client *c)
 	c->close_after = true;
 	if (c->x.active)
 		exchange_abort(c);
-	client_flush(c);
+	downstream_flush(c);
 }
 
 // True while the connection can take another event of the parser.
-static bool parses_on(const struct client *c)
+static bool parses_on(const struct downstream *c)
 {
-	return !c->closed && !c->close_after && c->state != CLIENT_TUNNEL && c->state != CLIENT_LINGER &&
+	return !c->closed && !c->close_after && c->state != DOWN_TUNNEL && c->state != DOWN_LINGER &&
 	       !(c->x.active && c->x.request_done);
 }
 
-static void handle(struct client *c, enum http1_event event)
+static void handle(struct downstream *c, enum http1_event event)
 {
 	switch (event) {
 	case HTTP1_HEAD:
@@ -192,7 +192,7 @@ static void handle(struct client *c, enum http1_event event)
 	}
 }
 
-static void process(struct client *c, const char *bytes, size_t n)
+static void process(struct downstream *c, const char *bytes, size_t n)
 {
 	while (parses_on(c) || (c->close_after && c->x.active && !c->x.request_done && !c->closed)) {
 		size_t used = 0;
@@ -203,114 +203,114 @@ static void process(struct client *c, const char *bytes, size_t n)
 		if (event == HTTP1_NEED || event == HTTP1_ERROR)
 			break;
 	}
-	bool closing = c->closed || c->state == CLIENT_LINGER || (c->close_after && !c->x.active);
+	bool closing = c->closed || c->state == DOWN_LINGER || (c->close_after && !c->x.active);
 	if (n && !closing && buf_add(&c->in, bytes, n) < 0)
-		client_close(c);
+		downstream_close(c);
 }
 
-static void read_tunnel(struct client *c, const char *bytes, size_t n)
+static void read_tunnel(struct downstream *c, const char *bytes, size_t n)
 {
 	if (buf_add(&c->x.to_up, bytes, n) < 0) {
-		client_close(c);
+		downstream_close(c);
 		return;
 	}
 	exchange_flush(c);
 }
 
-static void end_of_input(struct client *c)
+static void end_of_input(struct downstream *c)
 {
-	if (c->state == CLIENT_TUNNEL) {
+	if (c->state == DOWN_TUNNEL) {
 		c->x.client_eof = true;
 		exchange_flush(c);
-		client_update(c);
+		downstream_update(c);
 		return;
 	}
-	client_close(c); // between requests, or the client no longer wants the answer
+	downstream_close(c); // between requests, or the client no longer wants the answer
 }
 
-static void take_input(struct client *c, const char *bytes, size_t n)
+static void take_input(struct downstream *c, const char *bytes, size_t n)
 {
 	switch (c->state) {
-	case CLIENT_LINGER:
+	case DOWN_LINGER:
 		return;
-	case CLIENT_TUNNEL:
+	case DOWN_TUNNEL:
 		read_tunnel(c, bytes, n);
 		break;
-	case CLIENT_HEAD:
+	case DOWN_HEAD:
 		if (!http1_parser_in_message(&c->parser))
 			c->deadline_ms = loop_now_ms(c->worker->loop) + HEAD_MS;
 		process(c, bytes, n);
 		break;
-	case CLIENT_CONNECT:
-	case CLIENT_EXCHANGE:
+	case DOWN_CONNECT:
+	case DOWN_EXCHANGE:
 		process(c, bytes, n);
 		break;
 	}
-	client_update(c);
+	downstream_update(c);
 }
 
-static void read_input(struct client *c)
+static void read_input(struct downstream *c)
 {
 	ssize_t n = recv(c->poll.fd, c->worker->scratch, SCRATCH_SIZE, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0)
-		client_close(c);
+		downstream_close(c);
 	else if (n == 0)
 		end_of_input(c);
 	else
 		take_input(c, c->worker->scratch, (size_t)n);
 }
 
-static void client_ready(struct poll *poll, int events)
+static void downstream_ready(struct poll *poll, int events)
 {
-	struct client *c = CONTAINER_OF(poll, struct client, poll);
+	struct downstream *c = CONTAINER_OF(poll, struct downstream, poll);
 	if (events & POLL_WRITE)
-		client_flush(c);
+		downstream_flush(c);
 	if (!c->closed && (events & POLL_READ))
 		read_input(c);
 }
 
-static void past_deadline(struct client *c)
+static void past_deadline(struct downstream *c)
 {
 	switch (c->state) {
-	case CLIENT_HEAD:
+	case DOWN_HEAD:
 		if (http1_parser_in_message(&c->parser)) {
 			c->parser.status = 408;
 			c->parser.reason = "the request's head did not come in time";
 			refuse(c);
 			return;
 		}
-		client_close(c);
+		downstream_close(c);
 		return;
-	case CLIENT_CONNECT:
-	case CLIENT_EXCHANGE:
-	case CLIENT_TUNNEL:
+	case DOWN_CONNECT:
+	case DOWN_EXCHANGE:
+	case DOWN_TUNNEL:
 		exchange_timeout(c);
 		return;
-	case CLIENT_LINGER:
-		client_close(c);
+	case DOWN_LINGER:
+		downstream_close(c);
 		return;
 	}
 }
 
-void clients_check_deadlines(struct worker *worker)
+void downstreams_check_deadlines(struct worker *worker)
 {
 	uint64_t now_ms = loop_now_ms(worker->loop);
-	struct client *c;
+	struct downstream *c;
 	LIST_EACH (c, &worker->clients, link)
 		if (c->deadline_ms && now_ms >= c->deadline_ms)
 			past_deadline(c);
 }
 
-void clients_drain(struct worker *worker)
+void downstreams_drain(struct worker *worker)
 {
-	struct client *c;
+	struct downstream *c;
 	worker->draining = true;
 	LIST_EACH (c, &worker->clients, link) {
-		if (c->state == CLIENT_HEAD && !http1_parser_in_message(&c->parser) && !buf_len(&c->out))
-			client_close(c);
+		if (c->state == DOWN_HEAD && !http1_parser_in_message(&c->parser) && !buf_len(&c->out))
+			downstream_close(c);
 		else
-			c->close_after = c->close_after || c->state != CLIENT_TUNNEL;
+			c->close_after = c->close_after || c->state != DOWN_TUNNEL;
 	}
 }
