@@ -1,25 +1,25 @@
-// The store: a sorted map of keys to values with one revision counter. Every driver (sqlite, memory, later etcd) keeps the
-// same contract, held by one conformance suite (tests/unit/store).
+// The store: a sorted map of keys to values with one revision counter. Every driver (sqlite, memory, later etcd) keeps
+// the same contract, held by one conformance suite (tests/unit/store).
 //
 // Contract
-// - A key is 1 to STORE_KEY_MAX bytes without NUL, ordered by bytes. A value is up to STORE_VALUE_MAX bytes of anything.
-// - The store has one 64-bit revision, 0 when new. A transaction is an AND of compares and then puts and deletes, all or
-//   nothing; it names a key at most once among its operations. One that changes something takes the next revision; one
-//   that changes nothing (only compares, or deletes of absent keys) succeeds at the current revision and writes nothing.
-// - A record carries the revision that created it, the one that last changed it, its version (1 when created, +1 with each
-//   put) and the id of the operation that wrote it. A key deleted and put again is a new record: version 1.
-// - STORE_OK is answered only when the transaction survives kill -9 and power loss. Nobody (reads, lists, watches) sees it
-//   before that.
+// - A key is 1 to STORE_KEY_MAX bytes without NUL, ordered by bytes; a value up to STORE_VALUE_MAX bytes of anything.
+// - The store has one 64-bit revision, 0 when new. A transaction is an AND of compares and then puts and deletes, all
+//   or nothing; it names a key at most once among its operations. One that changes something takes the next revision;
+//   one that changes nothing (only compares, or deletes of absent keys) succeeds at the current revision.
+// - A record carries the revision that created it, the one that last changed it, its version (1 when created, +1 with
+//   each put) and the id of the operation that wrote it. A key deleted and put again is a new record: version 1.
+// - STORE_OK is answered only when the transaction survives kill -9 and power loss. Nobody (reads, lists, watches)
+//   sees it before that.
 // - Transactions are applied in the order of their revisions, and from one caller in the order of store_commit.
-// - Reads answer from the current state in memory: everything that was acknowledged, nothing that was not. Nothing changes
-//   within one turn of a caller; a struct record never changes, and lives as long as somebody holds a reference.
+// - Reads answer from the current state in memory: everything that was acknowledged, nothing that was not. Nothing
+//   changes within one turn of a caller; a record never changes, and lives as long as somebody holds a reference.
 // - A list is pinned to one revision; a watch started after that revision continues at the next one. A watch delivers
 //   every change below its prefix once, in order, without a gap, or ends with STORE_WATCH_LIST_AGAIN.
-// - A failed fsync or I/O error ends the process: `fatal` is called and nothing more is applied. A full disk does not: the
-//   transactions concerned are answered STORE_NO_SPACE and are not applied, reads go on, writes work again when there is room.
+// - A failed fsync or I/O error ends the process: `fatal` is called and nothing more is applied. A full disk does not:
+//   the transactions concerned are answered STORE_NO_SPACE and are not applied, reads go on, and writes work again
+//   when there is room.
 //
 // Thread: everything here belongs to the thread of the loop given at open. Drivers have threads of their own inside.
-// Fencing (issue of the cluster): compare the election key's create revision with store_txn_if_created.
 #pragma once
 
 #include "base/err.h"
@@ -36,8 +36,8 @@ struct store_txn;
 enum {
 	STORE_KEY_MAX = 512,
 	STORE_VALUE_MAX = 256 << 10,
-	STORE_TXN_OPS = 100,	      // compares, and puts and deletes: up to this many of each
-	STORE_TXN_BYTES = 1 << 20,    // keys and values of its puts and deletes
+	STORE_TXN_OPS = 100,       // compares, and puts and deletes: up to this many of each
+	STORE_TXN_BYTES = 1 << 20, // keys and values of its puts and deletes
 };
 
 // ---- records
@@ -50,9 +50,9 @@ struct record {
 	uint32_t refs;
 	uint32_t value_len;
 	uint16_t key_len;
-	uint8_t index;	 // which operation of its transaction wrote it
+	uint8_t index;   // which operation of its transaction wrote it
 	uint8_t deleted; // a deletion, as watches show it; never found by reads
-	char bytes[];	 // key, NUL, value, NUL
+	char bytes[];    // key, NUL, value, NUL
 };
 
 static inline const char *record_key(const struct record *r)
@@ -67,7 +67,7 @@ static inline const char *record_value(const struct record *r)
 }
 
 struct record *record_ref(const struct record *r); // to keep one beyond the turn in which it was found
-void record_unref(struct record *r);		   // NULL is fine
+void record_unref(struct record *r);               // NULL is fine
 static inline void cleanup_record(struct record **r)
 {
 	record_unref(*r);
@@ -86,7 +86,8 @@ struct store_owner {
 
 // Opens or makes the store in folder dir (made when missing), loads it into memory and checks every row on the way.
 // Blocks. -EBUSY: another process has it open. -EUCLEAN: a damaged file or row, named in err. -ENOSPC.
-int store_open_sqlite(struct loop *loop, const char *dir, struct store_owner owner, struct store **ret, struct err *err);
+int store_open_sqlite(struct loop *loop, const char *dir, struct store_owner owner, struct store **ret,
+		      struct err *err);
 
 // A store without a disk, for tests; cannot fail. Its faults: store/memory.h.
 struct store *store_open_memory(struct loop *loop);
@@ -99,16 +100,16 @@ void store_close(struct store *store);
 
 enum store_result {
 	STORE_OK,
-	STORE_CONFLICT,	     // a compare did not hold; nothing was applied
+	STORE_CONFLICT,      // a compare did not hold; nothing was applied
 	STORE_NOT_APPLIED,   // proven not applied: safe to send again (also: too many transactions wait)
-	STORE_UNKNOWN,	     // may be applied, now or later
-	STORE_NO_SPACE,	     // not applied; the disk or the quota is full
+	STORE_UNKNOWN,       // may be applied, now or later
+	STORE_NO_SPACE,      // not applied; the disk or the quota is full
 	STORE_TOO_LARGE,     // not applied; a key, a value or the transaction is over its limit
 	STORE_COMPACTED,     // the revision asked for is no longer kept
 	STORE_EPOCH_CHANGED, // the store was restored from a backup: list again
 	STORE_LEASE_LOST,
-	STORE_FENCED,	     // a deposed leader's write
-	STORE_INVALID,	     // not applied; an empty key, a key twice
+	STORE_FENCED,        // a deposed leader's write
+	STORE_INVALID,       // not applied; an empty key, a key twice
 	STORE_SHUTTING_DOWN, // not applied; the store is closing or has failed
 	STORE_RESULTS,
 };
@@ -117,15 +118,15 @@ const char *store_result_name(enum store_result result); // "ok", "conflict", "n
 
 struct store_answer {
 	enum store_result result;
-	uint64_t revision;	     // ok: of the transaction, or the current one when it changed nothing.
-				     // conflict: the revision at which the compare did not hold
-	size_t compare;		     // conflict: which compare, counted from 0
+	uint64_t revision; // ok: of the transaction, or the current one when it changed nothing.
+			   // conflict: the revision at which the compare did not hold
+	size_t compare;              // conflict: which compare, counted from 0
 	const struct record *record; // conflict: that key's record as it is, NULL when absent; to be kept by record_ref
-	const char *reason;	     // what a person should read; "" for ok
+	const char *reason;          // what a person should read; "" for ok
 };
 
-// A transaction is put together by its maker and then given to store_commit. Keys and values are copied at once. Limits are
-// judged by store_commit, so these cannot fail.
+// A transaction is put together by its maker and then given to store_commit. Keys and values are copied at once. Limits
+// are judged by store_commit, so these cannot fail.
 struct store_txn *store_txn_new(void);
 void store_txn_free(struct store_txn *txn); // one that was not committed; NULL is fine
 
@@ -137,8 +138,8 @@ void store_txn_put(struct store_txn *txn, const char *key, const void *value, si
 void store_txn_delete(struct store_txn *txn, const char *key);
 size_t store_txn_ops(const struct store_txn *txn); // puts and deletes so far
 
-// Takes txn. done is called once, always later and from the loop (or from store_close); answer and what it points to are
-// valid during that call only. txn remains a valid name for store_forget until then.
+// Takes txn. done is called once, always later and from the loop (or from store_close); answer and what it points to
+// are valid during that call only. txn remains a valid name for store_forget until then.
 void store_commit(struct store *store, struct store_txn *txn,
 		  void (*done)(void *arg, const struct store_answer *answer), void *arg);
 
@@ -166,11 +167,11 @@ struct store_list {
 	uint64_t revision; // all records are as they were at this one; watch after it
 	size_t count;
 	struct record **records; // references held by the list
-	bool more;		 // there was more than max; ask again after the last key (at a later revision)
+	bool more;               // there was more than max; ask again after the last key (at a later revision)
 };
 
-// Up to max records below prefix whose key is greater than after (NULL: from the first). The list stays as it is however
-// long the caller takes over it; store_list_clear releases it (zeroed is fine).
+// Up to max records below prefix whose key is greater than after (NULL: from the first). The list stays as it is
+// however long the caller takes over it; store_list_clear releases it (zeroed is fine).
 void store_list(const struct store *store, const char *prefix, const char *after, size_t max, struct store_list *ret);
 void store_list_clear(struct store_list *list);
 #define AUTO_STORE_LIST CLEANUP(store_list_clear)
@@ -179,12 +180,12 @@ void store_list_clear(struct store_list *list);
 
 struct store_event {
 	const struct record *record; // record->deleted: a deletion (key and mod_revision count). Valid like store_get's
-	uint64_t previous;	     // mod_revision of the record that this one replaced or removed; 0: there was none
+	uint64_t previous;           // mod_revision of the record that this one replaced or removed; 0: there was none
 };
 
 enum store_watch_result {
-	STORE_WATCH_EVENT,	// *ret is the next change
-	STORE_WATCH_IDLE,	// nothing now; the task is woken when there is
+	STORE_WATCH_EVENT,      // *ret is the next change
+	STORE_WATCH_IDLE,       // nothing now; the task is woken when there is
 	STORE_WATCH_LIST_AGAIN, // over: too slow, or started too far back (or in the future). List, then start again
 };
 
@@ -199,8 +200,8 @@ struct store_watch {
 	struct list link;
 };
 
-// Delivers the changes below prefix ("" is all) with a revision greater than after. task is woken once if there is something
-// to read (or the watch is over already), and later whenever there is again after a STORE_WATCH_IDLE.
+// Delivers the changes below prefix ("" is all) with a revision greater than after. task is woken once if there is
+// something to read (or the watch is over already), and later whenever there is again after a STORE_WATCH_IDLE.
 void store_watch_start(struct store_watch *watch, struct store *store, const char *prefix, uint64_t after,
 		       struct task *task);
 
@@ -216,13 +217,13 @@ void store_watch_stop(struct store_watch *watch); // zeroed is fine
 
 struct store_stats {
 	uint64_t revision;
-	uint64_t compacted;	// history up to here may be gone
+	uint64_t compacted;      // history up to here may be gone
 	uint64_t records, bytes; // live: count; keys and values
-	uint64_t history_rows;	// superseded rows still in the log
-	uint64_t transactions;	// acknowledged since open
-	uint64_t commits;	// fsyncs that acknowledged them
-	uint64_t waiting;	// transactions not answered yet
-	bool full;		// the last write found no space
+	uint64_t history_rows;   // superseded rows still in the log
+	uint64_t transactions;   // acknowledged since open
+	uint64_t commits;        // fsyncs that acknowledged them
+	uint64_t waiting;        // transactions not answered yet
+	bool full;               // the last write found no space
 };
 
 void store_stats(const struct store *store, struct store_stats *ret);
