@@ -1,0 +1,165 @@
+// Durable one-record writes: with one writer and with 64, beside the disk's own fdatasync in the same run.
+// Prints "name median spread unit" lines, tab-separated; spread is the distance between the quartiles.
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "io/file.h"
+#include "io/loop.h"
+#include "store/store.h"
+
+#include <fcntl.h>
+
+enum { ROUNDS = 9, ROUND_MS = 700, VALUE = 400, PAGE = 4096, DISK_FILE = 8 << 20 };
+
+struct bench {
+	struct loop *loop;
+	struct store *store;
+	struct timer end;
+	uint64_t done, sent;
+	unsigned flying;
+	bool stopping;
+};
+
+struct figure {
+	const char *name, *unit;
+	double values[ROUNDS];
+	unsigned n;
+};
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+static void print(struct figure *f)
+{
+	qsort(f->values, f->n, sizeof(f->values[0]), compare_doubles);
+	printf("%s\t%.4g\t%.2g\t%s\n", f->name, f->values[f->n / 2], f->values[3 * f->n / 4] - f->values[f->n / 4],
+	       f->unit);
+}
+
+static void die(const char *what, const struct err *err)
+{
+	fprintf(stderr, "error: %s: %s\n", what, err->text);
+	exit(1);
+}
+
+static void fatal(UNUSED void *arg, const struct err *err)
+{
+	die("the store failed", err);
+}
+
+static void send_write(struct bench *b);
+
+static void written(void *arg, const struct store_answer *answer)
+{
+	struct bench *b = arg;
+	if (answer->result != STORE_OK) {
+		fprintf(stderr, "error: a write was answered '%s': %s\n", store_result_name(answer->result),
+			answer->reason);
+		exit(1);
+	}
+	b->done++;
+	b->flying--;
+	if (!b->stopping)
+		send_write(b);
+	else if (!b->flying)
+		loop_stop(b->loop);
+}
+
+static void send_write(struct bench *b)
+{
+	static const char value[VALUE];
+	char key[64];
+	struct store_txn *txn = store_txn_new();
+	snprintf(key, sizeof(key), "v1/bench/%06llu", (unsigned long long)(b->sent++ % 10000));
+	store_txn_put(txn, key, value, sizeof(value));
+	b->flying++;
+	store_commit(b->store, txn, written, b);
+}
+
+static void time_is_up(struct timer *timer)
+{
+	CONTAINER_OF(timer, struct bench, end)->stopping = true;
+}
+
+static double writes_per_second(struct bench *b, unsigned writers)
+{
+	b->done = 0;
+	b->stopping = false;
+	uint64_t start = monotonic_ns();
+	timer_set(&b->end, ROUND_MS);
+	for (unsigned i = 0; i < writers; i++)
+		send_write(b);
+	loop_run(b->loop);
+	return (double)b->done * 1e9 / (double)(monotonic_ns() - start);
+}
+
+// Seconds for writing one page into a file of settled size and fdatasync: what any durable write costs here.
+static double disk_sync_seconds(int fd)
+{
+	static const char page[PAGE] = { 1 };
+	uint64_t start = monotonic_ns(), now = start;
+	unsigned n = 0;
+	for (; now - start < ROUND_MS / 2 * 1000000ull; n++) {
+		if (pwrite(fd, page, PAGE, (off_t)n * PAGE % DISK_FILE) != PAGE || fdatasync(fd) < 0) {
+			perror("error: fdatasync");
+			exit(1);
+		}
+		now = monotonic_ns();
+	}
+	return (double)(now - start) / 1e9 / n;
+}
+
+static int open_disk_file(const char *dir)
+{
+	AUTO_FREE char *path = xasprintf("%s/disk", dir);
+	AUTO_FREE char *zeros = xcalloc(1, DISK_FILE);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || write_all(fd, zeros, DISK_FILE) < 0 || fsync(fd) < 0) {
+		perror("error: cannot write the comparison file");
+		exit(1);
+	}
+	return fd;
+}
+
+int main(int argc, char **argv)
+{
+	AUTO_FREE char *dir = xasprintf("%s/dialtone-bench-XXXXXX", argc > 1 ? argv[1] : "/var/tmp");
+	struct err err = { 0 };
+	if (!mkdtemp(dir)) {
+		perror("error: cannot make a folder");
+		return 1;
+	}
+	struct bench b = { .loop = loop_new() };
+	timer_init(&b.end, b.loop, time_is_up);
+	AUTO_CLOSE int disk = open_disk_file(dir);
+	if (store_open_sqlite(b.loop, dir, (struct store_owner){ .fatal = fatal }, &b.store, &err) < 0)
+		die("cannot open the store", &err);
+
+	struct figure one = { "store.writes_1", "1/s" }, many = { "store.writes_64", "1/s" };
+	struct figure sync = { "store.fsync_ratio", "ratio" }, group = { "store.group_ratio", "ratio" };
+	struct figure disk_us = { "store.disk_fdatasync_us", "us" };
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		double seconds = disk_sync_seconds(disk);
+		double w1 = writes_per_second(&b, 1);
+		seconds = (seconds + disk_sync_seconds(disk)) / 2;
+		double w64 = writes_per_second(&b, 64);
+		one.values[one.n++] = w1;
+		many.values[many.n++] = w64;
+		sync.values[sync.n++] = w1 * seconds;
+		group.values[group.n++] = w64 / w1;
+		disk_us.values[disk_us.n++] = seconds * 1e6;
+	}
+	print(&one);
+	print(&many);
+	print(&sync);
+	print(&group);
+	print(&disk_us);
+
+	store_close(b.store);
+	timer_clear(&b.end);
+	loop_free(b.loop);
+	return tree_remove(dir, &err) < 0;
+}
