@@ -16,8 +16,8 @@ void words_clear(struct words *words);
 // Splits as sh does: blanks, '…', "…", backslash. In the words "$$" stands for a dollar sign and $NAME is left for
 // command_expand, so a quoted '$X' comes out as "$$X".
 // Shell operators ( | & ; < > ( ) $( ` * and a line break ), NAME=value in front and shell builtins (cd, exec, export,
-// source, .) are refused (-EINVAL, with a hint that says what to write instead), unless shell is true: then the whole
-// line becomes { "/bin/sh", "-c", line }, with its dollars doubled.
+// source, .) are refused (-EOPNOTSUPP, with a hint that says what to write instead), unless shell is true: then such a
+// line becomes { "/bin/sh", "-c", line }, with its dollars doubled. Other mistakes are -EINVAL.
 // At most 32 KiB and 1000 words.
 int command_split(const char *line, bool shell, struct words *ret, struct err *err);
 

@@ -32,6 +32,7 @@ enum field_flag {
 	OPTIONAL = 1 << 1,
 	HIDDEN = 1 << 2, // left out of JSON when it holds its default (or is empty)
 	IDENTITY = 1 << 3, // names its element in differences: routes[shop.example.org/]
+	INHERITED = 1 << 4, // of a process: in a manifest also beside "processes", for all of them
 };
 
 struct fields;
@@ -62,13 +63,17 @@ struct fields {
 	uint32_t count, size; // of items; of the struct
 	bool bare;	      // the JSON value is that of the only field (besides a map's name)
 	const char *shorthand; // manifest: a plain text in place of the mapping means this (human) key
+	// Manifest: the object from a plain text; NULL, or what is wrong ("must …").
+	const char *(*from_text)(void *object, const char *text);
 	// Called when all fields of one object are in: fills in what depends on other fields, checks across them.
 	// On failure it names the field (relative to the object) in path. May be NULL.
 	int (*finish)(void *object, struct field_path *path, struct err *err);
 };
 
-#define FIELD(struct_, member_, type_, flags_, min_, max_, ...)                                                      \
-	{ .name = #member_, .type = type_, .flags = flags_, .offset = offsetof(struct struct_, member_), .min = min_, \
+#define FIELD(struct_, member_, type_, flags_, min_, max_, ...) \
+	FIELD_AS(struct_, member_, #member_, type_, flags_, min_, max_, ##__VA_ARGS__)
+#define FIELD_AS(struct_, member_, name_, type_, flags_, min_, max_, ...)                                          \
+	{ .name = name_, .type = type_, .flags = flags_, .offset = offsetof(struct struct_, member_), .min = min_, \
 	  .max = max_, ##__VA_ARGS__ }
 #define FIELD_LIST(struct_, member_, count_, type_, flags_, max_, ...)                                              \
 	{ .name = #member_, .type = type_, .flags = flags_, .offset = offsetof(struct struct_, member_),             \

@@ -59,6 +59,7 @@ struct placement {
 	uint32_t release;
 	uint32_t restart; // the app's restart number when it was placed
 	uint32_t generation;
+	uint32_t moves; // how often in a row this index was placed anew because of crashes
 	enum want want;
 	char *replaces; // instance id; NULL
 	char *reason;	// of the last change, for people
@@ -110,6 +111,7 @@ struct event {
 	char *message;
 	char *process, *instance, *node, *by; // NULL where they do not apply
 	uint32_t release;		      // 0 likewise
+	uint32_t index;			      // of the instance in its process
 };
 FIELDS_OBJECT(event)
 
@@ -118,7 +120,7 @@ struct audit {
 	char *who, *role; // token name and role; "-" for a request without a valid one
 	char *from;	  // peer address
 	char *action;	  // "PUT /v1/tenants/…"
-	char *object;	  // store key that changed; NULL when none did
+	char *object;	  // store key that changed; NULL when none did; "target" in JSON
 	char *outcome;	  // "done", "denied", "refused", "failed"
 	uint32_t status;  // HTTP
 	char *detail;	  // NULL

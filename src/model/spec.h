@@ -52,7 +52,7 @@ struct spec_route {
 
 struct spec {
 	char *name;
-	char *runtime; // "node@20", "none"; NULL in a manifest that leaves it to detection
+	char *runtime; // "node@20", "none"; NULL: a manifest leaves it to detection; to the server the same as "none"
 	char *stack;   // NULL: the platform's default
 	struct build build;
 	struct process *processes; // sorted by name
