@@ -1,4 +1,5 @@
-// DATA/platform.json: what a platform on this machine is called and where it listens. Written by `up`, read by all.
+// DATA/platform.json: what a platform on this machine is called and where it listens. Written by `up`, read by all. A
+// library of its own beside the rest of the model, which is pure: this part opens a file.
 #pragma once
 
 #include "base/err.h"
@@ -27,5 +28,5 @@ void platform_clear(struct platform *platform); // zeroed is fine
 // Reads DATA/platform.json. -ENOENT: `up` has never run with this data directory (the error says so).
 int platform_load(const char *data, struct platform *ret, struct err *err);
 
-// Writes it durably, mode 0600.
-int platform_save(const struct platform *platform, struct err *err);
+// The file's content; heap. Written by `up` alone, durably, mode 0600.
+char *platform_to_text(const struct platform *platform);

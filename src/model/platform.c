@@ -1,0 +1,86 @@
+#include "model/platform.h"
+
+#include "base/str.h"
+#include "model/json.h"
+
+#include <errno.h>
+
+#define PLATFORM_MAX 65536
+
+void platform_clear(struct platform *platform)
+{
+	free(platform->data);
+	free(platform->domain);
+	free(platform->http);
+	free(platform->api);
+	free(platform->cache);
+	free(platform->subnet);
+	*platform = (struct platform){ 0 };
+}
+
+static bool id_valid(const char *id)
+{
+	return id && strlen(id) == PLATFORM_ID_SIZE - 1 && strspn(id, "0123456789abcdef") == PLATFORM_ID_SIZE - 1;
+}
+
+static int take_text(const json_t *object, const char *key, char **ret, struct err *err)
+{
+	const char *text = json_get_text(object, key, NULL);
+	if (str_empty(text))
+		return err_set(err, -EBADMSG, "'%s' is missing or not a text", key);
+	*ret = xstrdup(text);
+	return 0;
+}
+
+static int parse(const void *bytes, size_t n, struct platform *p, struct err *err)
+{
+	AUTO_JSON json_t *json = NULL;
+	int r = json_from_bytes(bytes, n, &json, err);
+	if (r < 0)
+		return r;
+	const char *id = json_get_text(json, "id", NULL);
+	if (!id_valid(id))
+		return err_set(err, -EBADMSG, "'id' is not 6 hexadecimal digits");
+	memcpy(p->id, id, PLATFORM_ID_SIZE);
+	r = take_text(json, "domain", &p->domain, err);
+	if (r == 0)
+		r = take_text(json, "http", &p->http, err);
+	if (r == 0)
+		r = take_text(json, "api", &p->api, err);
+	if (r == 0)
+		r = take_text(json, "cache", &p->cache, err);
+	if (r == 0)
+		r = take_text(json, "subnet", &p->subnet, err);
+	return r;
+}
+
+int platform_load(const char *data, struct platform *ret, struct err *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/platform.json", data);
+	AUTO_FCLOSE FILE *file = fopen(path, "re");
+	if (!file && errno == ENOENT) {
+		err_set(err, -ENOENT, "there is no platform in '%s'", data);
+		return err_hint(err, "'dialtone up --data %s' makes one", data);
+	}
+	if (!file)
+		return err_set_errno(err, -errno, "cannot open '%s'", path);
+	AUTO_FREE char *bytes = xmalloc(PLATFORM_MAX);
+	size_t n = fread(bytes, 1, PLATFORM_MAX, file);
+	if (ferror(file))
+		return err_set(err, -EIO, "cannot read '%s'", path);
+	AUTO_PLATFORM struct platform platform = { .data = xstrdup(data) };
+	if (parse(bytes, n, &platform, err) < 0)
+		return err_wrap(err, "'%s'", path);
+	*ret = platform;
+	platform = (struct platform){ 0 };
+	return 0;
+}
+
+char *platform_to_text(const struct platform *platform)
+{
+	AUTO_JSON json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "id", platform->id, "domain", platform->domain,
+					   "http", platform->http, "api", platform->api, "cache", platform->cache, "subnet",
+					   platform->subnet);
+	AUTO_FREE char *text = json_to_pretty(json);
+	return xasprintf("%s\n", text);
+}
