@@ -37,7 +37,7 @@ struct keeper_client {
 	uint64_t serial;
 	struct list requests; // not answered yet
 	struct map held;
-	bool *freed; // set while a callback runs: whether it freed the client
+	bool receiving, dead; // freed from inside a callback: the memory goes when receive() returns
 };
 
 static void request_free(struct request *r)
@@ -129,11 +129,10 @@ static void ended(struct keeper_client *c, const struct keeper_event *event)
 static void receive(struct poll *poll, int events)
 {
 	struct keeper_client *c = CONTAINER_OF(poll, struct keeper_client, poll);
-	bool freed = false;
-	c->freed = &freed;
+	c->receiving = true;
 	if (events & POLL_WRITE)
 		flush(c);
-	while (!freed && c->fd >= 0) {
+	while (c->fd >= 0) {
 		struct keeper_event event;
 		ssize_t n = packet_recv(c->fd, &event, sizeof(event), NULL, NULL);
 		if (n == -EAGAIN)
@@ -145,8 +144,9 @@ static void receive(struct poll *poll, int events)
 		else if (event.kind == KEEPER_EXIT)
 			ended(c, &event);
 	}
-	if (!freed)
-		c->freed = NULL;
+	c->receiving = false;
+	if (c->dead)
+		free(c);
 }
 
 static struct request *request_new(struct keeper_client *c, enum keeper_verb verb, const char *id)
@@ -198,10 +198,9 @@ void keeper_client_free(struct keeper_client *client)
 {
 	if (!client)
 		return;
-	if (client->freed)
-		*client->freed = true;
 	poll_stop(&client->poll);
 	cleanup_close(&client->fd);
+	client->fd = -1;
 	timer_clear(&client->retry);
 	struct request *r;
 	LIST_EACH(r, &client->requests, link)
@@ -213,7 +212,9 @@ void keeper_client_free(struct keeper_client *client)
 	map_clear(&client->held);
 	free(client->socket_path);
 	free(client->instances);
-	free(client);
+	client->dead = true;
+	if (!client->receiving)
+		free(client);
 }
 
 static void ask(struct keeper_client *c, struct request *r, keeper_done *done, void *arg)
