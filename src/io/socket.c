@@ -50,12 +50,14 @@ int address_parse(const char *text, struct address *ret, struct err *err)
 	uint64_t port = 0;
 	if (!colon || parse_u64(colon + 1, 65535, &port) < 0) {
 		err_set(err, -EINVAL, "address '%s' has no valid port", text);
-		return err_hint(err, "write it as ADDR:PORT, for example 127.0.0.1:8080");
+		err_hint(err, "write it as ADDR:PORT, for example 127.0.0.1:8080");
+		return -EINVAL;
 	}
 	AUTO_FREE char *host = xstrndup(text, (size_t)(colon - text));
 	if (!parse_host(host, (uint16_t)port, ret)) {
 		err_set(err, -EINVAL, "'%s' in '%s' is not an IP address", host, text);
-		return err_hint(err, "write it as ADDR:PORT, for example 127.0.0.1:8080 or [::1]:8080");
+		err_hint(err, "write it as ADDR:PORT, for example 127.0.0.1:8080 or [::1]:8080");
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -113,7 +115,8 @@ int socket_listen(const struct address *a, int backlog, int *ret_fd, struct err 
 		if (errno != EADDRINUSE)
 			return err_set_errno(err, -errno, "cannot listen on %s", text);
 		err_set(err, -EADDRINUSE, "cannot listen on %s: another program already does", text);
-		return err_hint(err, "stop that program, or choose another address");
+		err_hint(err, "stop that program, or choose another address");
+		return -EADDRINUSE;
 	}
 	*ret_fd = TAKE_FD(fd);
 	return 0;
