@@ -60,6 +60,8 @@ static enum life_state state_found(const struct instance_found *found)
 {
 	if (found->runs)
 		return found->ready ? LIFE_READY : LIFE_STARTING;
+	if (found->watched && found->started_ms && !found->exited)
+		return LIFE_KILL; // it has just ended: the keeper will say how
 	if (found->leftovers || found->exited || found->running.pid)
 		return LIFE_CLEAN;
 	return found->over ? LIFE_STOPPED : LIFE_PULL;
@@ -84,7 +86,7 @@ struct instance *instance_adopt(struct world *world, struct order *order, const 
 	instance->probe_ready = found->runs && found->ready;
 	instance->exited = found->exited;
 	instance->ended = found->ended;
-	instance->crashed = !found->runs && instance->started && !found->accounted;
+	instance->crashed = !found->runs && instance->started && order->assignment.want == WANT_RUN;
 	return instance;
 }
 
@@ -108,6 +110,11 @@ void instance_free(struct instance *instance)
 	free(instance->message);
 	free(instance->id);
 	free(instance);
+}
+
+void instance_wake(struct instance *instance)
+{
+	task_wake(&instance->task);
 }
 
 void instance_order(struct instance *instance, struct order *order)

@@ -118,10 +118,11 @@ struct instance *instance_new(struct world *world, struct order *order, const st
 struct instance_found {
 	uint32_t address;	// 0: none
 	struct running running; // pid 0: none was known
+	bool watched;		// the keeper has it in its care
 	bool runs;		// exactly this process is there and was started
 	bool ready;		// it was ready when last heard of
 	bool leftovers;		// something may be there to be removed before anything else
-	bool exited, accounted;	// the end is recorded; it was counted already
+	bool exited;		// the end is recorded
 	struct keeper_exit ended;
 	bool over;
 	uint32_t restarts;
@@ -134,6 +135,7 @@ struct instance *instance_adopt(struct world *world, struct order *order, const 
 // Ends timers and jobs' ties; no job may run. The container is not touched.
 void instance_free(struct instance *instance);
 
+void instance_wake(struct instance *instance); // something it may be waiting for has come
 void instance_order(struct instance *instance, struct order *order); // a new one for the same id
 void instance_remove(struct instance *instance); // the server has removed the assignment: stop, then retire
 void instance_exited(struct instance *instance, const struct keeper_exit *record);

@@ -59,7 +59,7 @@ static void pull(struct instance *instance)
 	if (timer_is_set(&instance->timer))
 		return;
 	struct err err = { 0 };
-	int r = instance->world->ops->pull(instance->world, life_wants(instance), &instance->task, &err);
+	int r = instance->world->ops->pull(instance->world, life_wants(instance), &err);
 	if (r == 0) {
 		instance->pulls = 0;
 		life_move(instance, LIFE_SLOT);

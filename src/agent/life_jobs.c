@@ -44,7 +44,7 @@ static int job_delete(struct job *job)
 static int job_retire(struct job *job)
 {
 	struct world *world = job->instance->world;
-	return world->ops->retire(world, job->order->assignment.instance, &job->err);
+	return world->ops->retire(world, &job->order->assignment, &job->err);
 }
 
 static const struct job_row {

@@ -46,13 +46,13 @@ struct world_ops {
 	// Whatever there is of the container, gone or never made; *ret is filled in as far as there was something.
 	int (*delete)(struct world *world, const char *id, uint32_t address, struct remains *ret, struct err *err);
 	// The assignment is over: only the logs stay, for readers.
-	int (*retire)(struct world *world, const char *id, struct err *err);
+	int (*retire)(struct world *world, const struct assignment *a, struct err *err);
 
 	// These answer at once, on the loop.
 
-	// 0: all layers are on this machine. -EINPROGRESS: they are being fetched, waiter is woken when that has ended.
+	// 0: all layers are on this machine. -EINPROGRESS: they are being fetched, the instance is woken when that has ended.
 	// -EAGAIN: cannot be fetched at present (no server). Other errors: never in this form.
-	int (*pull)(struct world *world, const struct assignment *a, struct task *waiter, struct err *err);
+	int (*pull)(struct world *world, const struct assignment *a, struct err *err);
 	int (*address_take)(struct world *world, uint32_t *ret_address, struct err *err);
 	void (*address_release)(struct world *world, uint32_t address);
 

@@ -1,0 +1,173 @@
+#include "agent/agent.h"
+
+#include "agent/core.h"
+#include "agent/report.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "io/file.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+
+static void keeper_told_exit(void *arg, const struct keeper_exit *record)
+{
+	struct agent *agent = arg;
+	struct instance *instance = map_get(&agent->instances, record->id);
+	if (instance)
+		instance_exited(instance, record);
+	else
+		agent_visitor_exited(agent, record);
+}
+
+static void keeper_connected(void *arg UNUSED, bool connected)
+{
+	if (connected)
+		log_info("keeper connected");
+	else
+		log_warn("keeper away: what runs, runs on; nothing is started until it is back");
+}
+
+void agent_wake_all(struct agent *agent)
+{
+	void *instance;
+	for (size_t at = 0; map_next(&agent->instances, &at, NULL, &instance);)
+		instance_wake(instance);
+}
+
+static void artifact_came(void *arg)
+{
+	agent_wake_all(arg);
+}
+
+// The server's address as seen from this machine: one that listens on all addresses is reached by loopback.
+static char *api_address(const char *api)
+{
+	if (str_starts(api, "0.0.0.0:"))
+		return xasprintf("http://127.0.0.1:%s", api + strlen("0.0.0.0:"));
+	return xasprintf("http://%s", api);
+}
+
+static int read_token(struct agent *agent, struct err *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/secrets/node.token", agent->platform.data);
+	AUTO_BUF struct buf text = BUF_INIT(4096);
+	int r = file_read(path, &text, err);
+	if (r < 0) {
+		err_wrap(err, "the node's token");
+		return err_hint(err, "'dialtone up' writes it; is this the data directory of a platform?");
+	}
+	const char *token = buf_str(&text);
+	agent->token = xstrndup(token, strcspn(token, "\r\n \t"));
+	return 0;
+}
+
+static void open_parts(struct agent *agent)
+{
+	AUTO_FREE char *artifacts = xasprintf("%s/node/artifacts", agent->platform.data);
+	AUTO_FREE char *instances = xasprintf("%s/node/instances", agent->platform.data);
+	agent->loop = loop_new();
+	agent->world = (struct world){ .ops = &host_world_ops, .loop = agent->loop };
+	random_bytes(&agent->world.rng, sizeof(agent->world.rng));
+	start_slots_init(&agent->world.slots, START_LIMIT);
+	list_init(&agent->unreadable);
+	list_init(&agent->streams);
+	artifacts_init(&agent->artifacts, &(struct artifacts_spec){
+						  .loop = agent->loop,
+						  .api = agent->api,
+						  .token = agent->token,
+						  .dir = artifacts,
+						  .cache = agent->platform.cache,
+						  .on_end = artifact_came,
+						  .arg = agent,
+					  });
+	history_init(&agent->history, agent->loop, instances);
+	agent->keeper = keeper_client_new(&(struct keeper_client_spec){
+		.loop = agent->loop,
+		.data = agent->platform.data,
+		.on_exit = keeper_told_exit,
+		.on_connected = keeper_connected,
+		.arg = agent,
+	});
+}
+
+static int open_agent(struct agent *agent, const char *data, struct err *err)
+{
+	int r = platform_load(data, &agent->platform, err);
+	if (r == 0)
+		r = read_token(agent, err);
+	if (r == 0)
+		r = addresses_init(&agent->addresses, agent->platform.subnet, err);
+	if (r < 0)
+		return r;
+	if (gethostname(agent->name, sizeof(agent->name) - 1) < 0)
+		return err_set_errno(err, -errno, "this machine's name");
+	agent->api = api_address(agent->platform.api);
+	open_parts(agent);
+	r = agent_adopt(agent, err);
+	if (r < 0)
+		return r;
+	agent->link = client_link_new(agent->loop, agent->api, agent->token, err);
+	if (!agent->link)
+		return err ? err->code : -EINVAL;
+	agent->report = report_sender_new(agent);
+	agent_follow_orders(agent);
+	return agent_listen(agent, err);
+}
+
+static struct loop *running;
+
+static void told_to_end(struct signal *signal UNUSED)
+{
+	loop_stop(running);
+}
+
+static int run(const char *data, struct err *err)
+{
+	struct agent *agent = xcalloc(1, sizeof(*agent));
+	struct signal term = { 0 }, interrupt = { 0 };
+	int r = open_agent(agent, data, err);
+	if (r == 0)
+		r = signal_start(&term, agent->loop, SIGTERM, told_to_end);
+	if (r == 0)
+		r = signal_start(&interrupt, agent->loop, SIGINT, told_to_end);
+	if (r < 0)
+		return r;
+	running = agent->loop;
+	log_info("agent of node %s ready, instances=%zu", agent->name, agent->instances.count);
+	loop_run(agent->loop);
+	log_info("agent ends; the containers run on");
+	return 0;
+}
+
+static const char *data_option(int argc, char **argv)
+{
+	static const struct option options[] = { { "data", required_argument, NULL, 'd' }, { 0 } };
+	const char *data = PLATFORM_DATA_DEFAULT;
+	optind = 1;
+	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+		if (c != 'd')
+			return NULL;
+		data = optarg;
+	}
+	return optind == argc ? data : NULL;
+}
+
+int agent_main(int argc, char **argv)
+{
+	const char *data = data_option(argc, argv);
+	if (!data) {
+		fprintf(stderr, "usage: dialtone agent --data DIR\n");
+		return 2;
+	}
+	log_init("agent");
+	signal(SIGPIPE, SIG_IGN);
+	setenv("UV_THREADPOOL_SIZE", "12", 1); // POOL_THREADS: waiting for crun, disks and downloads, not computing
+	struct err err = { 0 };
+	int r = run(data, &err);
+	if (r < 0)
+		log_error("%s%s%s", err.text, err.hint[0] ? "; " : "", err.hint);
+	// Jobs may still run on the pool. Each may be cut anywhere, and waiting for them would make an upgrade slow.
+	fflush(NULL);
+	_exit(r < 0 ? 1 : 0);
+}

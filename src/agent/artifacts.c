@@ -1,0 +1,174 @@
+#include "agent/artifacts.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "client/client.h"
+#include "image/content.h"
+#include "image/layer.h"
+
+#include <errno.h>
+
+enum { ANSWER_STAYS_MS = 1000 };
+
+struct fetch {
+	struct artifacts *artifacts;
+	char *tenant, *digest;
+	bool running;
+	int result;
+	struct err err;
+	uint64_t ended_ms;
+};
+
+void artifacts_init(struct artifacts *artifacts, const struct artifacts_spec *spec)
+{
+	*artifacts = (struct artifacts){ .spec = *spec, .dir = xstrdup(spec->dir) };
+}
+
+static void fetch_free(struct fetch *fetch)
+{
+	free(fetch->tenant);
+	free(fetch->digest);
+	free(fetch);
+}
+
+void artifacts_clear(struct artifacts *artifacts)
+{
+	void *fetch;
+	for (size_t at = 0; map_next(&artifacts->fetches, &at, NULL, &fetch);)
+		fetch_free(fetch);
+	map_clear(&artifacts->fetches);
+	free(artifacts->dir);
+	*artifacts = (struct artifacts){ 0 };
+}
+
+struct unpacking {
+	struct unpacker *unpacker;
+	struct err err;
+};
+
+static int unpack_piece(const char *bytes, size_t n, void *arg)
+{
+	struct unpacking *unpacking = arg;
+	return unpacker_push(unpacking->unpacker, bytes, n, &unpacking->err);
+}
+
+static int download(struct fetch *fetch, struct client *client, struct err *err)
+{
+	AUTO_FREE char *path = xasprintf("/v1/tenants/%s/artifacts/%s/content", fetch->tenant, fetch->digest);
+	struct unpacking unpacking = { 0 };
+	int r = unpacker_new(fetch->artifacts->dir, fetch->digest, &unpacking.unpacker, err);
+	if (r < 0)
+		return r;
+	r = client_download(client, path, unpack_piece, &unpacking, err);
+	if (unpacking.err.code && err)
+		*err = unpacking.err;
+	if (r == 0)
+		r = unpacker_finish(unpacking.unpacker, err);
+	unpacker_free(unpacking.unpacker);
+	return r;
+}
+
+static void fetch_work(void *arg)
+{
+	struct fetch *fetch = arg;
+	const struct artifacts_spec *spec = &fetch->artifacts->spec;
+	struct client *client = client_new(spec->api, spec->token, &fetch->err);
+	if (!client) {
+		fetch->result = fetch->err.code;
+		return;
+	}
+	fetch->result = download(fetch, client, &fetch->err);
+	client_free(client);
+}
+
+// What a server that is away or starting causes.
+static bool is_passing(int result)
+{
+	static const int passing[] = { -ECONNREFUSED, -ECONNRESET, -ECONNABORTED, -EPIPE, -EAGAIN, -ETIMEDOUT, -EHOSTUNREACH,
+				       -ENETUNREACH };
+	for (size_t i = 0; i < ARRAY_LEN(passing); i++) {
+		if (result == passing[i])
+			return true;
+	}
+	return false;
+}
+
+static void fetch_done(void *arg)
+{
+	struct fetch *fetch = arg;
+	struct artifacts *artifacts = fetch->artifacts;
+	fetch->running = false;
+	fetch->ended_ms = monotonic_ms();
+	if (fetch->result < 0 && !is_passing(fetch->result))
+		log_warn("artifact=%s cannot be fetched: %s", fetch->digest, fetch->err.text);
+	if (fetch->result == 0) {
+		map_remove(&artifacts->fetches, fetch->digest);
+		fetch_free(fetch);
+	}
+	artifacts->spec.on_end(artifacts->spec.arg);
+}
+
+static int fetch_start(struct artifacts *artifacts, struct fetch *fetch)
+{
+	fetch->running = true;
+	fetch->err = (struct err){ 0 };
+	loop_work(artifacts->spec.loop, fetch_work, fetch_done, fetch);
+	return -EINPROGRESS;
+}
+
+static int fetch_of(struct artifacts *artifacts, const struct assignment *a, struct err *err)
+{
+	struct fetch *fetch = map_get(&artifacts->fetches, a->artifact);
+	if (!fetch) {
+		fetch = xcalloc(1, sizeof(*fetch));
+		fetch->artifacts = artifacts;
+		fetch->tenant = xstrdup(a->tenant);
+		fetch->digest = xstrdup(a->artifact);
+		map_set(&artifacts->fetches, a->artifact, fetch);
+		return fetch_start(artifacts, fetch);
+	}
+	if (fetch->running)
+		return -EINPROGRESS;
+	if (monotonic_ms() - fetch->ended_ms > ANSWER_STAYS_MS)
+		return fetch_start(artifacts, fetch);
+	if (err)
+		*err = fetch->err;
+	err_wrap(err, "artifact %.19s", fetch->digest);
+	return is_passing(fetch->result) ? -EAGAIN : fetch->result;
+}
+
+int artifacts_pull(struct artifacts *artifacts, const struct assignment *a, struct err *err)
+{
+	for (uint32_t i = 0; i < a->layer_count; i++) {
+		if (layer_ready(artifacts->spec.cache, a->layers[i]))
+			continue;
+		err_set(err, -ENOENT, "layer %.19s of release %u is not in the cache %s", a->layers[i], a->release,
+			artifacts->spec.cache);
+		return err_hint(err, "build its stack or runtime again with 'dialtone stack build' or 'dialtone runtime build'");
+	}
+	if (str_empty(a->artifact) || unpacked_ready(artifacts->dir, a->artifact))
+		return 0;
+	return fetch_of(artifacts, a, err);
+}
+
+char **artifacts_layers(const struct artifacts *artifacts, const struct assignment *a, size_t *ret_n)
+{
+	char **layers = xcalloc(a->layer_count + 1, sizeof(*layers));
+	size_t n = 0;
+	if (!str_empty(a->artifact)) {
+		AUTO_FREE char *path = unpacked_path(artifacts->dir, a->artifact);
+		layers[n++] = xasprintf("%s/root", path);
+	}
+	for (uint32_t i = 0; i < a->layer_count; i++)
+		layers[n++] = layer_path(artifacts->spec.cache, a->layers[i]);
+	*ret_n = n;
+	return layers;
+}
+
+void texts_free(char **texts, size_t n)
+{
+	for (size_t i = 0; texts && i < n; i++)
+		free(texts[i]);
+	free(texts);
+}

@@ -1,0 +1,69 @@
+// Private to the agent: everything one agent process holds. All on the loop's thread unless said otherwise.
+#pragma once
+
+#include "agent/artifacts.h"
+#include "agent/container/container.h"
+#include "agent/history.h"
+#include "agent/instance.h"
+#include "base/map.h"
+#include "client/client.h"
+#include "model/platform.h"
+
+struct http_server;
+struct report_sender;
+
+enum { NODE_NAME_SIZE = 64, START_LIMIT = 4, POOL_THREADS = 12 };
+
+// A directory of an instance that cannot be read: left alone and reported.
+struct unreadable {
+	struct list link;
+	char *id, *why;
+};
+
+struct agent {
+	struct world world;
+	struct loop *loop;
+	struct platform platform; // immutable; read by pool threads too
+	char name[NODE_NAME_SIZE];
+	char *api;   // address for clients
+	char *token; // of the node
+	struct container_host *host;
+	struct addresses addresses;
+	struct keeper_client *keeper;
+	struct client_link *link;
+	struct client_watch *orders;
+	struct report_sender *report;
+	struct artifacts artifacts;
+	struct history history;
+	struct map instances; // id → struct instance
+	struct list unreadable;
+	struct map visitors;  // id → struct visitor: one-off containers (visitor.h)
+	struct http_server *endpoint;
+	struct list streams; // open answers and terminals of the endpoint
+	struct http_exchange *building;
+};
+
+static inline struct agent *agent_of(struct world *world)
+{
+	return CONTAINER_OF(world, struct agent, world);
+}
+
+extern const struct world_ops host_world_ops;
+extern const struct instance_events agent_events;
+
+char *agent_instance_dir(const struct agent *agent, const char *id); // any thread; the caller frees
+char *agent_log_dir(const struct agent *agent, const char *id);
+
+// Something was learned that instances may be waiting for (an artifact has come).
+void agent_wake_all(struct agent *agent);
+
+// Blocking, before the loop runs: reads what exists, opens the container host, and makes an instance of everything that
+// was recorded here.
+int agent_adopt(struct agent *agent, struct err *err);
+
+// The stream of assignments.
+void agent_follow_orders(struct agent *agent);
+void agent_take_orders(struct agent *agent, struct assignments *orders); // what is taken over is left zeroed
+
+// The endpoint on run/agent.sock.
+int agent_listen(struct agent *agent, struct err *err);

@@ -1,0 +1,117 @@
+// What the server wants to run here: the stream of assignments, and turning it into instances.
+#include "agent/core.h"
+#include "agent/report.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+
+static bool is_unreadable(const struct agent *agent, const char *id)
+{
+	const struct unreadable *unreadable;
+	LIST_EACH(unreadable, &agent->unreadable, link) {
+		if (str_eq(unreadable->id, id))
+			return true;
+	}
+	return false;
+}
+
+static void changed(struct instance *instance)
+{
+	report_instance(((struct agent *)instance->arg)->report, instance->id);
+}
+
+static void gone(struct instance *instance)
+{
+	struct agent *agent = instance->arg;
+	map_remove(&agent->instances, instance->id);
+	history_add(&agent->history, &instance->order->assignment, realtime_ms());
+	report_forget(agent->report, instance->id);
+	log_info("instance=%s app=%s removed", instance->id, instance->order->assignment.app);
+	instance_free(instance);
+}
+
+const struct instance_events agent_events = { .changed = changed, .gone = gone };
+
+static void take_one(struct agent *agent, struct assignment *assignment)
+{
+	if (!instance_id_valid(assignment->instance) || is_unreadable(agent, assignment->instance)) {
+		log_warn("instance=%s is not taken: its directory here cannot be read, or that is no id", assignment->instance);
+		return;
+	}
+	struct instance *instance = map_get(&agent->instances, assignment->instance);
+	struct order *order = order_new(assignment);
+	if (instance) {
+		instance_order(instance, order);
+	} else {
+		const struct assignment *a = &order->assignment;
+		log_info("instance=%s app=%s process=%s index=%u release=%u assigned", a->instance, a->app, a->process,
+			 a->index, a->release);
+		history_forget(&agent->history, a->instance);
+		instance = instance_new(&agent->world, order, &agent_events, agent);
+		map_set(&agent->instances, instance->id, instance);
+		report_instance(agent->report, instance->id);
+	}
+	order_unref(order);
+}
+
+static void remove_absent(struct agent *agent, const struct map *present)
+{
+	const char *id;
+	void *instance;
+	for (size_t at = 0; map_next(&agent->instances, &at, &id, &instance);) {
+		if (!map_get(present, id))
+			instance_remove(instance);
+	}
+}
+
+void agent_take_orders(struct agent *agent, struct assignments *orders)
+{
+	struct map present = { 0 };
+	for (uint32_t i = 0; i < orders->set_count; i++) {
+		map_set(&present, orders->set[i].instance, agent);
+		take_one(agent, &orders->set[i]);
+	}
+	for (uint32_t i = 0; i < orders->remove_count; i++) {
+		struct instance *instance = map_get(&agent->instances, orders->remove[i]);
+		if (instance)
+			instance_remove(instance);
+	}
+	if (orders->full)
+		remove_absent(agent, &present);
+	map_clear(&present);
+}
+
+static void on_event(const struct sse_event *event, void *arg)
+{
+	struct agent *agent = arg;
+	struct assignments orders = { 0 };
+	struct err err = { 0 };
+	if (!str_eq(event->event, "assignments"))
+		return;
+	if (assignments_parse_text(event->data, event->data_len, &orders, &err) < 0) {
+		log_error("assignments cannot be read and are not followed: %s", err.text);
+		return;
+	}
+	log_debug("assignments revision=%llu full=%d set=%u remove=%u", (unsigned long long)orders.revision, orders.full,
+		  orders.set_count, orders.remove_count);
+	agent_take_orders(agent, &orders);
+	assignments_clear(&orders);
+}
+
+static void on_state(bool connected, const struct err *err, void *arg)
+{
+	struct agent *agent = arg;
+	if (connected) {
+		log_info("server=%s connected", agent->api);
+		report_everything(agent->report);
+	} else {
+		log_warn("server=%s away, instances run on: %s", agent->api, err->text);
+	}
+}
+
+void agent_follow_orders(struct agent *agent)
+{
+	AUTO_FREE char *path = xasprintf("/v1/nodes/%s/assignments", agent->name);
+	struct client_watch_spec spec = { .path = path, .on_event = on_event, .on_state = on_state, .arg = agent };
+	agent->orders = client_watch_start(agent->link, &spec);
+}

@@ -1,0 +1,186 @@
+#include "agent/report.h"
+
+#include "agent/core.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "model/json.h"
+
+#include <sched.h>
+#include <sys/statvfs.h>
+#include <sys/sysinfo.h>
+
+enum { COALESCE_MS = 2, EVERY_MS = 1000 };
+
+struct report_sender {
+	struct agent *agent;
+	char boot[UID_SIZE]; // of this agent process: seq counts within it
+	char *path;
+	uint64_t seq;
+	struct map changed;  // ids
+	bool full, urgent, sending;
+	struct timer timer;
+	struct node_report machine;
+	char said[256]; // the last failure logged
+};
+
+static void measure(struct report_sender *sender)
+{
+	struct agent *agent = sender->agent;
+	struct sysinfo info;
+	struct statvfs disk;
+	cpu_set_t cpus;
+	sender->machine = (struct node_report){ .name = agent->name, .address = (char *)"127.0.0.1" };
+	if (sysinfo(&info) == 0)
+		sender->machine.memory_bytes = (uint64_t)info.totalram * info.mem_unit;
+	if (statvfs(agent->platform.data, &disk) == 0)
+		sender->machine.disk_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+		sender->machine.cpu_millis = (uint32_t)CPU_COUNT(&cpus) * 1000;
+}
+
+static struct resources used(const struct agent *agent)
+{
+	struct resources sum = { 0 };
+	void *entry;
+	for (size_t at = 0; map_next(&agent->instances, &at, NULL, &entry);) {
+		const struct instance *instance = entry;
+		const struct assignment *a = &instance->order->assignment;
+		if (instance->state == LIFE_STOPPED || instance->state == LIFE_RETIRE)
+			continue;
+		sum.memory_bytes += a->memory_bytes;
+		sum.disk_bytes += a->disk_bytes;
+		sum.cpu_millis += a->cpu_millis;
+		sum.instances++;
+	}
+	return sum;
+}
+
+static struct instance_report *add_room(struct report *report)
+{
+	report->instances = xreallocarray(report->instances, report->instance_count + 1, sizeof(*report->instances));
+	return &report->instances[report->instance_count++];
+}
+
+static void add_unreadable(const struct agent *agent, struct report *report)
+{
+	const struct unreadable *unreadable;
+	LIST_EACH(unreadable, &agent->unreadable, link) {
+		*add_room(report) = (struct instance_report){
+			.instance = xstrdup(unreadable->id),
+			.state = INSTANCE_FAILED,
+			.message = xstrdup(unreadable->why),
+		};
+	}
+}
+
+static void fill(struct report_sender *sender, struct report *report)
+{
+	struct agent *agent = sender->agent;
+	const char *id;
+	void *entry;
+	for (size_t at = 0; map_next(&agent->instances, &at, &id, &entry);) {
+		if (report->full || map_get(&sender->changed, id))
+			instance_report_fill(entry, add_room(report));
+	}
+	if (report->full)
+		add_unreadable(agent, report);
+}
+
+static void send_report(struct report_sender *sender);
+
+static void sent(const struct client_answer *answer UNUSED, const struct err *err, void *arg)
+{
+	struct report_sender *sender = arg;
+	sender->sending = false;
+	if (err) {
+		sender->full = true;
+		if (strncmp(sender->said, err->text, sizeof(sender->said) - 1) != 0)
+			log_warn("report not delivered: %s", err->text);
+		snprintf(sender->said, sizeof(sender->said), "%.255s", err->text);
+	} else {
+		sender->said[0] = '\0';
+		if (sender->urgent)
+			timer_set(&sender->timer, COALESCE_MS);
+	}
+}
+
+static void send_report(struct report_sender *sender)
+{
+	struct report report = {
+		.boot = sender->boot,
+		.seq = ++sender->seq,
+		.full = sender->full,
+		.node = sender->machine,
+	};
+	report.node.used = used(sender->agent);
+	fill(sender, &report);
+	map_clear(&sender->changed);
+	sender->full = sender->urgent = false;
+	sender->sending = true;
+	AUTO_JSON json_t *json = report_write(&report);
+	client_link_call(sender->agent->link, "POST", sender->path, json, sent, sender);
+	for (uint32_t i = 0; i < report.instance_count; i++)
+		fields_clear(&instance_report_fields, &report.instances[i]);
+	free(report.instances);
+}
+
+static void fire(struct timer *timer)
+{
+	struct report_sender *sender = CONTAINER_OF(timer, struct report_sender, timer);
+	if (!sender->sending)
+		send_report(sender);
+	timer_set(&sender->timer, EVERY_MS);
+}
+
+static void soon(struct report_sender *sender)
+{
+	if (sender->urgent)
+		return;
+	sender->urgent = true;
+	if (!sender->sending)
+		timer_set(&sender->timer, COALESCE_MS);
+}
+
+struct report_sender *report_sender_new(struct agent *agent)
+{
+	struct report_sender *sender = xcalloc(1, sizeof(*sender));
+	sender->agent = agent;
+	sender->full = true;
+	sender->path = xasprintf("/v1/nodes/%s/report", agent->name);
+	uid_new(sender->boot);
+	measure(sender);
+	timer_init(&sender->timer, agent->loop, fire);
+	timer_set(&sender->timer, 0);
+	return sender;
+}
+
+void report_sender_free(struct report_sender *sender)
+{
+	if (!sender)
+		return;
+	timer_clear(&sender->timer);
+	map_clear(&sender->changed);
+	free(sender->path);
+	free(sender);
+}
+
+void report_instance(struct report_sender *sender, const char *id)
+{
+	if (!sender)
+		return;
+	map_set(&sender->changed, id, sender);
+	soon(sender);
+}
+
+void report_forget(struct report_sender *sender, const char *id)
+{
+	map_remove(&sender->changed, id);
+}
+
+void report_everything(struct report_sender *sender)
+{
+	sender->full = true;
+	soon(sender);
+}
