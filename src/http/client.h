@@ -18,7 +18,7 @@ struct http_call_spec {
 	const void *body; // copied; NULL with stream_body
 	size_t body_len;
 	bool stream_body;	 // the body follows by http_call_write and http_call_end (chunked)
-	unsigned head_timeout_ms; // until the answer's head; 0: 30,000
+	unsigned head_timeout_ms; // until the answer's head, not counting while the request makes progress; 0: 30,000
 	unsigned idle_timeout_ms; // between bytes of the answer; 0: none
 
 	// The answer's head (not 1xx). Strings are valid during the call only. May be NULL.

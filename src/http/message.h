@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Bytes waiting to be sent above which a writer should stop until it is told that they have drained.
+#define HTTP_HIGH_WATER (256 << 10)
+
 struct http_header {
 	const char *name;  // lower-case in parsed messages
 	const char *value; // without surrounding white space

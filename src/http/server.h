@@ -52,7 +52,8 @@ void http_exchange_stream_body(struct http_exchange *x,
 void http_exchange_pause(struct http_exchange *x);
 void http_exchange_resume(struct http_exchange *x);
 
-// A header of the answer to come; copied. Framing headers (Content-Length, Transfer-Encoding, Connection) are the driver's.
+// A header of the answer to come; copied. Date and the framing headers (Content-Length, Transfer-Encoding, Connection) are
+// the driver's: they are left out here, and so is what cannot be sent (a name that is no token, control characters).
 void http_exchange_set_header(struct http_exchange *x, const char *name, const char *value);
 
 // The whole answer at once; copied. content_type NULL: no body header (for 204, 304 …).
@@ -60,8 +61,7 @@ void http_respond(struct http_exchange *x, unsigned status, const char *content_
 
 // Or piece by piece: start, any number of writes, end. http_respond_write returns how many bytes now wait to be sent:
 // above HTTP_HIGH_WATER the caller should stop until on_drain. http_respond_abort cuts the connection, so that the peer
-// sees the answer as incomplete.
-#define HTTP_HIGH_WATER (256 << 10)
+// sees the answer as incomplete. A peer that closes its side before the answer has ended counts as gone.
 void http_respond_start(struct http_exchange *x, unsigned status, const char *content_type);
 size_t http_respond_write(struct http_exchange *x, const void *bytes, size_t n);
 void http_exchange_on_drain(struct http_exchange *x, void (*drain)(struct http_exchange *x));
@@ -69,6 +69,7 @@ void http_respond_end(struct http_exchange *x);
 void http_respond_abort(struct http_exchange *x);
 
 // Answers "101 Switching Protocols" with "Upgrade: protocol" and the headers set, then hands over the socket (non-blocking)
-// with what the client already sent behind its request appended to early. on_gone is called first; x is gone on return.
+// with what the client already sent behind its request appended to early. The request must have been read to its end. on_gone
+// is called first, and x is gone on return, also with an error.
 // Blocks never: the 101 head is written at once or an error comes back (-EPIPE …).
 int http_exchange_upgrade(struct http_exchange *x, const char *protocol, struct buf *early, int *ret_fd);

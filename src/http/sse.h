@@ -14,7 +14,7 @@ struct sse_parser;
 
 // max_event: bytes of one event's data and names; a longer one ends parsing with -EMSGSIZE.
 struct sse_parser *sse_parser_new(size_t max_event, void (*on_event)(const struct sse_event *event, void *arg), void *arg);
-void sse_parser_free(struct sse_parser *parser);
+void sse_parser_free(struct sse_parser *parser); // also inside on_event, which is then the last
 int sse_parse(struct sse_parser *parser, const char *bytes, size_t n); // 0 or -EMSGSIZE
 
 // Appends one event; event and id may be NULL. data is split into lines as needed. -ENOBUFS as of buf_add.
