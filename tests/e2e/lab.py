@@ -1,0 +1,210 @@
+"""A platform of the test's own: a network namespace, a data directory, a home directory; and tools to drive it."""
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+DIALTONE = ROOT / os.environ.get("DIALTONE_BUILD", "build") / "src" / "main" / "dialtone"
+CACHE = os.environ.get("DIALTONE_TEST_CACHE", "/var/cache/dialtone")
+APPS = pathlib.Path(__file__).resolve().parent / "apps"
+
+
+def run(*command, check=True, **options):
+    result = subprocess.run([str(word) for word in command], text=True, capture_output=True, **options)
+    if check and result.returncode:
+        raise AssertionError(f"{' '.join(map(str, command))} ended with {result.returncode}\n{result.stdout}{result.stderr}")
+    return result
+
+
+def wait_for(what, condition, seconds=30):
+    """Waits until condition() is true, and returns its value; fails with its last value at the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds} s; last: {value!r}")
+        time.sleep(0.02)
+
+
+class Platform:
+    """`dialtone up` in a network namespace of its own."""
+
+    def __init__(self, name, http="127.0.0.1:8080", api="127.0.0.1:7070", domain="apps.localhost", netns=None):
+        self.netns = netns or f"dt-{name}-{os.getpid()}"
+        self.own_netns = netns is None
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix=f"dialtone-{name}-"))
+        self.data = self.root / "data"
+        self.http, self.api, self.domain = http, api, domain
+        self.home = self.root / "home"
+        self.home.mkdir()
+        self.env = {**os.environ, "HOME": str(self.home), "DIALTONE_SHARE": str(ROOT / "share"), "NO_COLOR": "1"}
+        for name_ in ("DIALTONE_API", "DIALTONE_TOKEN"):
+            self.env.pop(name_, None)
+        if self.own_netns:
+            run("ip", "netns", "add", self.netns)
+            run("ip", "-n", self.netns, "link", "set", "lo", "up")
+
+    def inside(self, *command):
+        """A command line that runs in the platform's network namespace (and, unlike `ip netns exec`, leaves /sys as it is)."""
+        return ["nsenter", f"--net=/run/netns/{self.netns}", *map(str, command)]
+
+    def cli(self, *words, check=True, **options):
+        return run(*self.inside(DIALTONE, *words), check=check, env=self.env, **options)
+
+    def json(self, *words):
+        return json.loads(self.cli(*words, "-o", "json").stdout)
+
+    def up(self, *words):
+        return self.cli("up", "--data", self.data, "--cache", CACHE, "--http", self.http, "--api", self.api, "--domain",
+                        self.domain, "--detach", *words, timeout=120)
+
+    def down(self, *words):
+        return self.cli("down", "--data", self.data, *words, timeout=120)
+
+    def close(self):
+        self.cli("down", "--data", self.data, "--apps", check=False, timeout=120)
+        if self.own_netns:
+            run("ip", "netns", "del", self.netns, check=False)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def push(self, folder, *words, **options):
+        return self.cli("push", folder, *words, timeout=600, **options)
+
+    def instances(self, app):
+        return self.json("ps", app)["items"]
+
+    def ready(self, app, count, seconds=60):
+        return wait_for(f"{count} ready instances of {app}",
+                        lambda: [i for i in self.instances(app) if i["state"] == "ready"] if
+                        sum(i["state"] == "ready" for i in self.instances(app)) == count else None, seconds)
+
+    def pid(self, part):
+        """The process id of a part of the platform: up, keeper, server, agent, router."""
+        for entry in pathlib.Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if len(words) > 3 and words[1] == part.encode() and str(self.data).encode() in words:
+                return int(entry.name)
+        return None
+
+    def kill(self, part):
+        """kill -9 of a part; returns once it is replaced by a new process."""
+        old = wait_for(f"a {part} to kill", lambda: self.pid(part))
+        os.kill(old, signal.SIGKILL)
+        return wait_for(f"a new {part}", lambda: (lambda new: new if new and new != old else None)(self.pid(part)))
+
+    def connect(self):
+        """A connected socket to the router, made inside the namespace."""
+        host, port = self.http.rsplit(":", 1)
+        return connect_in(self.netns, host, int(port))
+
+    def get(self, app, path="/", headers=None):
+        return request(self, f"{app}.{self.domain}", path, headers)
+
+
+_libc_lock = threading.Lock()
+
+
+def connect_in(netns, host, port, timeout=30):
+    """A socket belongs to the namespace that it was made in, so a thread that visits the namespace is enough."""
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    with _libc_lock, open("/proc/thread-self/ns/net") as here, open(f"/run/netns/{netns}") as there:
+        if libc.setns(there.fileno(), 0x40000000):
+            raise OSError(ctypes.get_errno(), "setns")
+        try:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        finally:
+            libc.setns(here.fileno(), 0x40000000)
+    sock.settimeout(timeout)
+    sock.connect((host, port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+class Connection(http.client.HTTPConnection):
+    def __init__(self, platform):
+        super().__init__("platform")
+        self.platform = platform
+
+    def connect(self):
+        self.sock = self.platform.connect()
+
+
+def request(platform, host, path="/", headers=None, method="GET", body=None):
+    """One request over a connection of its own: (status, headers, body)."""
+    connection = Connection(platform)
+    try:
+        connection.request(method, path, body=body, headers={"Host": host, **(headers or {})})
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read().decode(errors="replace")
+    finally:
+        connection.close()
+
+
+class Load:
+    """Constant load: a closed loop of idempotent requests over kept-alive connections, everything counted."""
+
+    def __init__(self, platform, app, connections=20, pause=0.005):
+        self.platform, self.host, self.pause = platform, f"{app}.{platform.domain}", pause
+        self.sent = self.good = 0
+        self.failures = []
+        self.lock = threading.Lock()
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(connections)]
+
+    def __enter__(self):
+        self.began = time.monotonic()
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+        self.seconds = time.monotonic() - self.began
+        if kind is None:
+            self.check()
+
+    def work(self):
+        connection = Connection(self.platform)
+        while not self.stopping.is_set():
+            failure = self.one(connection)
+            with self.lock:
+                self.sent += 1
+                self.good += failure is None
+                if failure:
+                    self.failures.append(failure)
+            time.sleep(self.pause)
+        connection.close()
+
+    def one(self, connection):
+        try:
+            connection.request("GET", "/", headers={"Host": self.host})
+            answer = connection.getresponse()
+            body = answer.read()
+            return None if answer.status == 200 else f"{answer.status} {dict(answer.getheaders())} {body[:200]!r}"
+        except Exception as error:  # whatever a client can meet counts as a failure
+            connection.close()
+            return repr(error)
+
+    def check(self):
+        least = self.seconds * 10 * len(self.threads) * 0.5
+        assert self.sent >= least, f"only {self.sent} requests in {self.seconds:.1f} s: less than the {least:.0f} that count as load"
+        assert not self.failures, f"{len(self.failures)} of {self.sent} failed: {self.failures[:5]}"
+        assert self.good == self.sent
