@@ -290,7 +290,8 @@ static int put_value(struct expansion *expansion, const char *name, const char *
 	if (value)
 		return buf_add_str(&expansion->word, value);
 	err_set(expansion->err, -ENOENT, "command uses $%s, which is not set", name);
-	return err_hint(expansion->err, "put %s under env, or write ${%s:-} if it may be empty", name, name);
+	err_hint(expansion->err, "put %s under env, or write ${%s:-} if it may be empty", name, name);
+	return -ENOENT;
 }
 
 // At "${": NAME} or NAME:-fallback}.
@@ -302,7 +303,8 @@ static int expand_braces(struct expansion *expansion, const char **at)
 	bool fallback = n && end && after[0] == ':' && after[1] == '-';
 	if (!n || !end || (after != end && !fallback)) {
 		err_set(expansion->err, -EINVAL, "command has '%.40s', which is not understood", *at);
-		return err_hint(expansion->err, "write ${NAME} or ${NAME:-fallback}; $$ for a dollar sign");
+		err_hint(expansion->err, "write ${NAME} or ${NAME:-fallback}; $$ for a dollar sign");
+		return -EINVAL;
 	}
 	AUTO_FREE char *copy = xstrndup(name, n);
 	AUTO_FREE char *other = fallback ? xstrndup(after + 2, (size_t)(end - after) - 2) : NULL;

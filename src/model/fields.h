@@ -119,7 +119,7 @@ struct count {
 };
 extern const struct fields env_value_fields; // struct pair; at most 32 KiB a value
 extern const struct fields count_fields;     // struct count
-extern const struct fields word_fields;	     // char *; at most 4 KiB
+extern const struct fields word_fields;	     // char *; at most 32 KiB
 extern const struct fields digest_fields;    // char *; "sha256:…"
 
 // For .check.

@@ -55,20 +55,30 @@ static const struct {
 	{ "grace_period", "grace" },  { "drain_time", "drain" },  { "endpoint", "path" },
 };
 
+// The key of these fields that this one most likely means, or NULL.
+static const char *meant(const struct fields *fields, const char *key)
+{
+	const char *ignored = NULL;
+	const struct field *field = field_find(fields, key, true, &ignored);
+	for (size_t i = 0; !field && i < ARRAY_LEN(synonyms); i++)
+		if (str_eq(synonyms[i].theirs, key))
+			field = field_find(fields, synonyms[i].ours, true, &ignored);
+	return field ? field_human(field) : NULL;
+}
+
 static int unknown_key(struct reader *reader, const struct fields *fields, const struct tree_node *key,
 		       const char *nearest)
 {
-	const char *ignored = NULL;
 	fail(reader, key, "unknown key");
-	for (size_t i = 0; !nearest && i < ARRAY_LEN(synonyms); i++)
-		if (str_eq(synonyms[i].theirs, key->text) && field_find(fields, synonyms[i].ours, true, &ignored))
-			nearest = synonyms[i].ours;
-	if (nearest)
-		return err_hint(reader->err, "did you mean '%s'?", nearest);
-	if (fields == &spec_fields && field_find(&process_fields, key->text, true, &ignored))
-		return err_hint(reader->err, "it goes under a process: processes.web.%s", key->text);
-	if (fields == &process_fields && field_find(&spec_fields, key->text, true, &ignored))
-		return err_hint(reader->err, "it goes to the top level, not under a process");
+	const char *ours = meant(fields, key->text);
+	if (ours || nearest)
+		return err_hint(reader->err, "did you mean '%s'?", ours ? ours : nearest);
+	ours = meant(&process_fields, key->text);
+	if (fields == &spec_fields && ours)
+		return err_hint(reader->err, "it goes under a process: processes.web.%s", ours);
+	ours = meant(&spec_fields, key->text);
+	if (fields == &process_fields && ours)
+		return err_hint(reader->err, "'%s' goes to the top level, not under a process", ours);
 	char list[256] = "";
 	for (uint32_t i = 0; i < fields->count; i++) {
 		size_t n = strlen(list);
@@ -368,6 +378,9 @@ static int read_spec(struct reader *reader, const struct manifest_source *source
 
 int manifest_parse(const struct manifest_source *source, struct spec *ret, struct err *err)
 {
+	struct err unread;
+	if (!err)
+		err = &unread;
 	if (source->len > MANIFEST_SIZE_MAX)
 		return err_set(err, -E2BIG, "%s: larger than %d KiB", source->file, MANIFEST_SIZE_MAX >> 10);
 	CLEANUP(tree_clear) struct tree tree = { 0 };

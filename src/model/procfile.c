@@ -49,7 +49,8 @@ int spec_settle_name(struct spec *spec, const struct manifest_source *source, st
 	const char *name = source->name ? source->name : spec->name ? spec->name : source->fallback_name;
 	if (!name) {
 		err_set(err, -EINVAL, "%s: name: is missing", source->file);
-		return err_hint(err, "add a line 'name: …'");
+		err_hint(err, "add a line 'name: …'");
+		return -EINVAL;
 	}
 	char why[FIELD_WHY_SIZE];
 	AUTO_FREE char *copy = xstrdup(name); // it may be the spec's own
@@ -140,6 +141,9 @@ static int complete(const struct manifest_source *source, struct spec *spec, str
 
 int procfile_parse(const struct manifest_source *source, struct spec *ret, struct err *err)
 {
+	struct err unread;
+	if (!err)
+		err = &unread;
 	if (source->len > MANIFEST_SIZE_MAX)
 		return err_set(err, -E2BIG, "%s: larger than %d KiB", source->file, MANIFEST_SIZE_MAX >> 10);
 	struct spec spec;

@@ -45,7 +45,8 @@ struct kind {
 static int missing_unit(const struct kind *kind, const char *text, struct err *err)
 {
 	err_set(err, -EINVAL, "'%s' has no unit", text);
-	return err_hint(err, "write %s%s; units are %s", text, kind->likely, kind->list);
+	err_hint(err, "write %s%s; units are %s", text, kind->likely, kind->list);
+	return -EINVAL;
 }
 
 static int parse_with_unit(const struct kind *kind, const char *text, uint64_t *ret, struct err *err)
@@ -55,7 +56,8 @@ static int parse_with_unit(const struct kind *kind, const char *text, uint64_t *
 	int r = leading_number(text, &value, &rest);
 	if (r == -EINVAL || strlen(rest) > 8) {
 		err_set(err, -EINVAL, "'%.40s' is not %s", text, kind->what);
-		return err_hint(err, "write a whole number and a unit, as in 30%s; units are %s", kind->likely, kind->list);
+		err_hint(err, "write a whole number and a unit, as in 30%s; units are %s", kind->likely, kind->list);
+		return -EINVAL;
 	}
 	if (r < 0)
 		return err_set(err, -ERANGE, "'%.40s' is too large", text);
@@ -67,7 +69,8 @@ static int parse_with_unit(const struct kind *kind, const char *text, uint64_t *
 			factor = kind->units[i].factor;
 	if (!factor) {
 		err_set(err, -EINVAL, "'%s' is not a unit of %s", rest, kind->what);
-		return err_hint(err, "units are %s, as in %llu%s", kind->list, (unsigned long long)value, kind->likely);
+		err_hint(err, "units are %s, as in %llu%s", kind->list, (unsigned long long)value, kind->likely);
+		return -EINVAL;
 	}
 	if (value > kind->max / factor)
 		return err_set(err, -ERANGE, "'%s' is too large", text);
@@ -97,7 +100,8 @@ int parse_duration(const char *text, uint32_t *ret_ms, struct err *err)
 static int not_cpu(const char *text, struct err *err)
 {
 	err_set(err, -EINVAL, "'%.40s' is not a number of cores", text);
-	return err_hint(err, "write cores as in 2 or 0.5 (at most three decimals), or thousandths as in 500m");
+	err_hint(err, "write cores as in 2 or 0.5 (at most three decimals), or thousandths as in 500m");
+	return -EINVAL;
 }
 
 int parse_cpu(const char *text, uint32_t *ret_millis, struct err *err)
