@@ -288,6 +288,7 @@ void committer_init(struct committer *c, struct loop *loop, const struct driver 
 {
 	*c = (struct committer){ .store = { .driver = driver, .loop = loop }, .ops = ops, .owner = owner };
 	replica_init(&c->store.replica, 0);
+	history_init(&c->history);
 	list_init(&c->queue);
 	task_init(&c->start, loop, "store commit", start);
 	timer_init(&c->mark, loop, mark_time);

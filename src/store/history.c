@@ -4,6 +4,11 @@
 
 #include <assert.h>
 
+void history_init(struct history *h)
+{
+	*h = (struct history){ .keep_rows = HISTORY_ROWS, .keep_bytes = HISTORY_BYTES };
+}
+
 void history_clear(struct history *h)
 {
 	free(h->rows);
@@ -46,7 +51,7 @@ uint64_t history_limit(const struct history *h)
 {
 	uint64_t limit = h->n_marks == HISTORY_MARKS ? h->marks[0] : 0;
 	uint64_t over = h->first, bytes = h->bytes;
-	while (over < h->next && (h->next - over > HISTORY_ROWS || bytes > HISTORY_BYTES))
+	while (over < h->next && (h->next - over > h->keep_rows || bytes > h->keep_bytes))
 		bytes -= at(h, over++)->bytes;
 	if (over > h->first && at(h, over - 1)->by > limit)
 		limit = at(h, over - 1)->by;

@@ -25,11 +25,13 @@ struct history {
 	struct past_row *rows; // ring of `room` (a power of two or 0), [first, next)
 	uint64_t first, next, room;
 	uint64_t bytes;
+	uint64_t keep_rows, keep_bytes;
 	uint64_t marks[HISTORY_MARKS]; // revision at each of the last moments of history_mark, oldest first
 	unsigned n_marks;
 };
 
-void history_clear(struct history *h); // zeroed is fine
+void history_init(struct history *h); // with the bounds above
+void history_clear(struct history *h);
 
 void history_add(struct history *h, uint64_t row, uint64_t by, uint64_t bytes); // by: never less than before
 

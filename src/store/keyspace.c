@@ -36,6 +36,55 @@ static size_t find_block(const struct keyspace *k, const char *key)
 	return low;
 }
 
+// The eight bytes of key from `at` on, as a number that sorts like them; zeros beyond its end. Equal heads mean equal
+// keys when there is a zero in them, since no key contains one.
+static uint64_t head_of(const char *key, size_t at)
+{
+	uint64_t head = 0;
+	for (int i = 0; i < 8 && key[at + i]; i++)
+		head |= (uint64_t)(unsigned char)key[at + i] << (56 - 8 * i);
+	return head;
+}
+
+static uint32_t common_length(const char *a, const char *b)
+{
+	uint32_t n = 0;
+	while (a[n] && a[n] == b[n])
+		n++;
+	return n;
+}
+
+// After records were moved in or out: what the first and the last key have in common all have.
+static void set_heads(struct keyspace_block *b)
+{
+	if (!b->count)
+		return;
+	b->common = common_length(record_key(b->records[0]), record_key(b->records[b->count - 1]));
+	for (uint32_t i = 0; i < b->count; i++)
+		b->heads[i] = head_of(record_key(b->records[i]), b->common);
+}
+
+// The first record of the block whose key is not less than key, whose head is `head`.
+static size_t search(const struct keyspace_block *b, const char *key, uint64_t head, bool *ret_found)
+{
+	size_t low = 0, high = b->count;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int c = b->heads[mid] < head ? -1 : b->heads[mid] > head;
+		if (c == 0)
+			c = strcmp(record_key(b->records[mid]) + b->common, key + b->common);
+		if (c == 0) {
+			*ret_found = true;
+			return mid;
+		}
+		if (c < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 static struct place find(const struct keyspace *k, const char *key)
 {
 	struct place p = { 0 };
@@ -43,18 +92,11 @@ static struct place find(const struct keyspace *k, const char *key)
 		return p;
 	p.block = find_block(k, key);
 	const struct keyspace_block *b = k->blocks[p.block];
-	size_t low = 0, high = b->count;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		int c = strcmp(record_key(b->records[mid]), key);
-		if (c == 0)
-			return (struct place){ .block = p.block, .at = mid, .found = true };
-		if (c < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	p.at = low;
+	int c = strncmp(key, record_key(b->records[0]), b->common);
+	if (c == 0)
+		p.at = search(b, key, head_of(key, b->common), &p.found);
+	else if (c > 0)
+		p.at = b->count;
 	return p;
 }
 
@@ -97,10 +139,25 @@ static void split(struct keyspace *k, struct place *p)
 	right->count = KEYSPACE_BLOCK - keep;
 	memcpy(right->records, left->records + keep, right->count * sizeof(left->records[0]));
 	left->count = keep;
+	set_heads(left);
+	set_heads(right);
 	if (p->at >= keep && (p->at > keep || keep == KEYSPACE_BLOCK)) {
 		p->block++;
 		p->at -= keep;
 	}
+}
+
+static void insert(struct keyspace_block *b, size_t at, struct record *record)
+{
+	size_t after = b->count - at;
+	memmove(b->records + at + 1, b->records + at, after * sizeof(b->records[0]));
+	memmove(b->heads + at + 1, b->heads + at, after * sizeof(b->heads[0]));
+	b->records[at] = record;
+	b->count++;
+	if (b->count == 1 || strncmp(record_key(record), record_key(b->records[at ? 0 : 1]), b->common) != 0)
+		set_heads(b);
+	else
+		b->heads[at] = head_of(record_key(record), b->common);
 }
 
 struct record *keyspace_put(struct keyspace *k, struct record *record)
@@ -118,10 +175,7 @@ struct record *keyspace_put(struct keyspace *k, struct record *record)
 		insert_block(k, 0);
 	if (k->blocks[p.block]->count == KEYSPACE_BLOCK)
 		split(k, &p);
-	struct keyspace_block *b = k->blocks[p.block];
-	memmove(b->records + p.at + 1, b->records + p.at, (b->count - p.at) * sizeof(b->records[0]));
-	b->records[p.at] = record;
-	b->count++;
+	insert(k->blocks[p.block], p.at, record);
 	k->records++;
 	return NULL;
 }
@@ -143,6 +197,7 @@ static void join(struct keyspace *k, size_t at)
 		return;
 	memcpy(left->records + left->count, right->records, right->count * sizeof(right->records[0]));
 	left->count += right->count;
+	set_heads(left);
 	remove_block(k, at + 1);
 }
 
@@ -155,6 +210,7 @@ struct record *keyspace_remove(struct keyspace *k, const char *key)
 	struct record *before = b->records[p.at];
 	b->count--;
 	memmove(b->records + p.at, b->records + p.at + 1, (b->count - p.at) * sizeof(b->records[0]));
+	memmove(b->heads + p.at, b->heads + p.at + 1, (b->count - p.at) * sizeof(b->heads[0]));
 	k->records--;
 	k->bytes -= record_bytes(before);
 	if (b->count == 0)

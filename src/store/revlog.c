@@ -133,6 +133,21 @@ static int check_identity(struct revlog *log, struct err *err)
 	return 0;
 }
 
+// The structure of all pages; what is in the rows is checked when they are loaded.
+static int check_pages(struct revlog *log, struct err *err)
+{
+	sqlite3_stmt *stmt = NULL;
+	int code = sqlite3_prepare_v2(log->db, "PRAGMA quick_check(1)", -1, &stmt, NULL);
+	if (code == SQLITE_OK)
+		code = sqlite3_step(stmt);
+	int r = code == SQLITE_ROW ? 0 : fail(log, code, "cannot check the file", err);
+	const char *found = r == 0 ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+	if (r == 0 && !str_eq(found, "ok"))
+		r = damaged(log, err, "%s", found ? found : "its check finds nothing");
+	sqlite3_finalize(stmt);
+	return r;
+}
+
 static int prepare(struct revlog *log, const char *sql, sqlite3_stmt **ret, struct err *err)
 {
 	int code = sqlite3_prepare_v3(log->db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL);
@@ -207,6 +222,8 @@ int revlog_open(struct revlog *log, const char *dir, const struct revlog_options
 	r = configure(log, options, err);
 	if (r == 0)
 		r = check_identity(log, err);
+	if (r == 0)
+		r = check_pages(log, err);
 	if (r == 0)
 		r = prepare_all(log, err);
 	if (r == 0)
