@@ -109,7 +109,7 @@ static bool has_got(void *arg)
 {
 	struct raw *raw = arg;
 	raw_read(raw);
-	return memmem(buf_data(&raw->got), buf_len(&raw->got), raw->wanted, raw->wanted_len);
+	return buf_len(&raw->got) && memmem(buf_data(&raw->got), buf_len(&raw->got), raw->wanted, raw->wanted_len);
 }
 
 void raw_expect(struct rig *rig, struct raw *raw, const char *text)
