@@ -187,7 +187,7 @@ static int count_frames(void *arg, UNUSED sqlite3 *db, UNUSED const char *name, 
 static int start_wal(struct revlog *log, const char *wal_path, struct err *err)
 {
 	int code = sqlite3_wal_checkpoint_v2(log->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	log->checkpoint_from = CHECKPOINT_FRAMES;
+	log->checkpoint_from = log->checkpoint_frames;
 	if (is_full(log->db, code))
 		return 0; // reads must go on; later checkpoints will find room
 	if (code != SQLITE_OK)
@@ -211,6 +211,7 @@ static int configure(struct revlog *log, const struct revlog_options *options, s
 int revlog_open(struct revlog *log, const char *dir, const struct revlog_options *options, struct err *err)
 {
 	*log = (struct revlog){ .path = xasprintf("%s/store.db", dir) };
+	log->checkpoint_frames = options->checkpoint_frames ? options->checkpoint_frames : CHECKPOINT_FRAMES;
 	AUTO_FREE char *wal_path = xasprintf("%s-wal", log->path);
 	int r = wal_check(wal_path, err);
 	if (r < 0)
@@ -437,7 +438,7 @@ int revlog_checkpoint(struct revlog *log, struct err *err)
 	int code = sqlite3_wal_checkpoint_v2(log->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	if (code == SQLITE_OK) {
 		log->wal_frames = 0;
-		log->checkpoint_from = CHECKPOINT_FRAMES;
+		log->checkpoint_from = log->checkpoint_frames;
 		return 0;
 	}
 	if (!is_full(log->db, code))

@@ -15,13 +15,16 @@ struct revlog {
 	struct sqlite3 *db;
 	struct sqlite3_stmt *begin, *commit, *insert, *delete, *set_meta;
 	char *path;
-	int wal_frames;      // in the write-ahead log, as of the last commit
+	int wal_frames; // in the write-ahead log, as of the last commit
+	int checkpoint_frames;
 	int checkpoint_from; // how many there must be to move them into the file
 };
 
 struct revlog_options {
-	const char *vfs; // NULL: the system's
-	bool no_sync;    // for the test that shows that syncing matters
+	const char *vfs;       // NULL: the system's
+	bool no_sync;          // for the test that shows that syncing matters
+	int checkpoint_frames; // 0: the usual number
+	uint64_t keep_rows;    // of history; 0: the usual number
 };
 
 // Checks what was left by a crash, opens or makes DIR/store.db. -EUCLEAN: damaged, and where.

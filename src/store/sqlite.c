@@ -261,6 +261,8 @@ int store_open_sqlite_with(struct loop *loop, const char *dir, const struct revl
 	pthread_cond_init(&s->done_set, NULL);
 	committer_init(&s->committer, loop, &driver, &ops, owner);
 	s->committer.compacts = true;
+	if (options->keep_rows)
+		s->committer.history.keep_rows = options->keep_rows;
 	int r = open_in(s, dir, options, err);
 	if (r < 0) {
 		sqlite_close(&s->committer.store);
