@@ -84,25 +84,26 @@ static int append_record(struct spool *s, uint64_t time_ns, uint32_t end, uint32
 	return 0;
 }
 
-// Tells the reader, in the index, what was discarded at this place.
-static int tell_discarded(struct spool *s)
+// Tells the reader, in the index, what was discarded before the byte at `place`. Only when bytes come after it again:
+// until then the count is in the head, where it can grow.
+static void tell_discarded(struct spool *s, uint32_t place)
 {
 	if (!s->head.discarded_bytes)
-		return 0;
+		return;
 	// Both records in one write: a reader sees none or the first alone, and then waits for the second.
 	uint64_t lines = s->head.discarded_lines;
 	struct spool_record records[] = {
-		{ .time_ns = realtime_ns(), .end = s->size, .kind = SPOOL_DISCARDED },
+		{ .time_ns = realtime_ns(), .end = place, .kind = SPOOL_DISCARDED },
 		{ .time_ns = s->head.discarded_bytes, .end = lines > UINT32_MAX ? UINT32_MAX : (uint32_t)lines,
 		  .kind = SPOOL_COUNT },
 	};
 	off_t at = (off_t)(sizeof(s->head) + s->records * sizeof(records[0]));
 	ssize_t n = pwrite(s->index_fd, records, sizeof(records), at);
 	if (n != (ssize_t)sizeof(records))
-		return n < 0 ? -errno : -ENOSPC;
+		return; // the next time, then
 	s->records += 2;
 	s->head.discarded_bytes = s->head.discarded_lines = 0;
-	return write_head(s);
+	write_head(s);
 }
 
 // Tells of the bytes written since the last record.
@@ -231,8 +232,10 @@ int spool_open(struct spool *spool, const char *dir, const char *stream, struct 
 	*spool = s;
 	// After a power cut the index may tell of bytes that never reached the disk: leave that segment as it is.
 	if (!sound || s.size < s.described) {
-		spool->size = SPOOL_SEGMENT_BYTES; // so that nothing is added even if there is no room for the next one now
+		spool->described = spool->size;
 		r = next_segment(spool, dir);
+		if (r < 0) // no room for it now: nothing is added to this one all the same
+			spool->size = spool->described = SPOOL_SEGMENT_BYTES;
 	}
 	remove_oldest(spool, dir);
 	return r < 0 ? err_set_errno(err, r, "cannot go on with the log of '%s' in '%s'", stream, dir) : 0;
@@ -272,9 +275,6 @@ static ssize_t move(struct spool *s, const char *dir, int fifo, size_t budget)
 	}
 	if (r < 0)
 		return r;
-	r = tell_discarded(s);
-	if (r < 0)
-		return r;
 	size_t room = SPOOL_SEGMENT_BYTES - s->size;
 	loff_t at = s->size;
 	ssize_t n;
@@ -283,6 +283,7 @@ static ssize_t move(struct spool *s, const char *dir, int fifo, size_t budget)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
+	tell_discarded(s, s->size);
 	s->size += (uint32_t)n;
 	describe(s, realtime_ns()); // if this fails, the next record tells of these bytes too
 	return n;
