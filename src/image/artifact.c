@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "image/artifact-text.h"
+#include "image/paths.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -81,21 +82,6 @@ bool artifact_link_inside(const char *path, const char *target)
 	}
 }
 
-static bool plain_byte(unsigned char c)
-{
-	return c > 0x20 && c < 0x7f && c != '%';
-}
-
-static void write_escaped(struct buf *out, const char *s)
-{
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
-		int r = plain_byte(c) ? buf_add(out, s, 1) : buf_addf(out, "%%%02X", c);
-		if (r < 0)
-			return;
-	}
-}
-
 int artifact_write_text(struct artifact *a, struct err *err)
 {
 	if (a->n > ARTIFACT_ENTRIES_MAX)
@@ -110,12 +96,12 @@ int artifact_write_text(struct artifact *a, struct err *err)
 			a->bytes += e->size;
 		} else if (e->kind == ARTIFACT_LINK) {
 			buf_add_str(&out, "L ");
-			write_escaped(&out, e->target);
+			path_escape(&out, e->target);
 			buf_add_str(&out, " ");
 		} else {
 			buf_add_str(&out, "D ");
 		}
-		write_escaped(&out, e->path);
+		path_escape(&out, e->path);
 		r = buf_add_str(&out, "\n");
 	}
 	if (r < 0)
@@ -128,37 +114,6 @@ int artifact_write_text(struct artifact *a, struct err *err)
 	a->text = buf_take(&out);
 	digest_of(a->text, a->text_len, a->digest);
 	return 0;
-}
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-// NULL when text is not what write_escaped would write.
-static char *read_escaped(const char *text)
-{
-	AUTO_FREE char *out = xmalloc(strlen(text) + 1);
-	size_t n = 0;
-	for (const char *p = text; *p; p++) {
-		if (plain_byte((unsigned char)*p)) {
-			out[n++] = *p;
-			continue;
-		}
-		int high = *p == '%' ? hex_value(p[1]) : -1;
-		int low = high >= 0 ? hex_value(p[2]) : -1;
-		if (low < 0)
-			return NULL;
-		int c = high * 16 + low;
-		if (c == 0 || plain_byte((unsigned char)c))
-			return NULL;
-		out[n++] = (char)c;
-		p += 2;
-	}
-	out[n] = '\0';
-	return TAKE_PTR(out);
 }
 
 static const char *parse_file(char **fields, struct artifact_entry *e)
@@ -176,7 +131,7 @@ static const char *parse_file(char **fields, struct artifact_entry *e)
 
 static const char *parse_link(char **fields, struct artifact_entry *e)
 {
-	e->target = read_escaped(fields[1]);
+	e->target = path_unescape(fields[1]);
 	if (!e->target)
 		return "malformed link target";
 	return artifact_link_inside(e->path, e->target) ? NULL : "link that leads out";
@@ -195,7 +150,7 @@ static const char *parse_line(char *line, struct artifact_entry *e)
 		return "unknown kind of entry";
 	if (n != want)
 		return "wrong number of fields";
-	e->path = read_escaped(fields[n - 1]);
+	e->path = path_unescape(fields[n - 1]);
 	if (!e->path)
 		return "malformed path";
 	const char *fault = artifact_path_fault(e->path);

@@ -336,7 +336,9 @@ int tar_reader_finish(struct tar_reader *t, struct err *err)
 
 static void octal(char *field, size_t n, uint64_t value)
 {
-	snprintf(field, n, "%0*llo", (int)n - 1, (unsigned long long)value);
+	field[n - 1] = '\0';
+	for (size_t i = n - 1; i-- > 0; value >>= 3)
+		field[i] = (char)('0' + (value & 7));
 }
 
 static void fill_header(struct ustar *h, char type, const char *path, const char *target, unsigned mode, uint64_t size)
