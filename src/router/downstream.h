@@ -58,7 +58,7 @@ void downstreams_check_deadlines(struct worker *worker);
 // Ends idle connections; the others end after their answer.
 void downstreams_drain(struct worker *worker);
 
-// ---- between client.c and exchange.c
+// ---- between downstream.c and exchange.c
 
 // Routes the request whose head has just been parsed, and starts it.
 void exchange_begin(struct downstream *c);

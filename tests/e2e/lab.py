@@ -12,7 +12,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-DIALTONE = ROOT / os.environ.get("DIALTONE_BUILD", "build") / "src" / "main" / "dialtone"
+DIALTONE = pathlib.Path(os.environ.get("DIALTONE", ROOT / "build" / "src" / "main" / "dialtone"))
 CACHE = os.environ.get("DIALTONE_TEST_CACHE", "/var/cache/dialtone")
 APPS = pathlib.Path(__file__).resolve().parent / "apps"
 

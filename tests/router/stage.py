@@ -1,0 +1,164 @@
+"""A stage for router scenarios: the real router process, instances that answer by script and record every byte they get."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+DIALTONE = pathlib.Path(os.environ.get("DIALTONE", ROOT / "build" / "src" / "main" / "dialtone"))
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Instance:
+    """Serves connections one thread each with `script(instance, connection)`; `record` holds what came, in order."""
+
+    def __init__(self, script=None, listening=True):
+        self.script = script or answer(OK)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.record = b""
+        self.requests = 0
+        self.connections = []
+        if listening:
+            threading.Thread(target=self.accept, daemon=True).start()
+        else:
+            self.listener.close()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections.append(connection)
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        with connection:
+            try:
+                self.script(self, connection)
+            except OSError:
+                pass
+
+    def read(self, connection, until=b"\r\n\r\n"):
+        """Reads until the bytes of this request contain `until`; None at the end of input."""
+        got = b""
+        while until not in got:
+            piece = connection.recv(65536)
+            if not piece:
+                return None
+            got += piece
+            self.record += piece
+        self.requests += 1
+        return got
+
+    def kill(self):
+        """As a crash: the port and every connection go, with a reset."""
+        self.listener.close()
+        for connection in self.connections:
+            try:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                connection.shutdown(socket.SHUT_RDWR)
+                connection.close()
+            except OSError:
+                pass
+
+
+def answer(bytes_, until=b"\r\n\r\n", close=False):
+    def script(instance, connection):
+        while instance.read(connection, until) is not None:
+            connection.sendall(bytes_)
+            if close:
+                return
+    return script
+
+
+class Router:
+    def __init__(self, *instances, state="running", routes=None):
+        self.folder = tempfile.TemporaryDirectory(prefix="dialtone-router-")
+        data = pathlib.Path(self.folder.name)
+        for name in ("router", "secrets"):
+            (data / name).mkdir()
+        (data / "secrets" / "node.token").write_text("secret\n")
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.at = self.listener.getsockname()
+        # No server is there: the router serves by the table it kept.
+        (data / "platform.json").write_text(json.dumps({
+            "id": "abcdef", "domain": "test", "http": "127.0.0.1:%d" % self.at[1], "api": "127.0.0.1:1",
+            "cache": str(data), "subnet": "100.64.0.0/20"}))
+        entry = {"host": "app.test", "path": "/", "tenant": "default", "environment": "dev", "app": "app", "state": state,
+                 "instances": [{"id": "i%d" % k, "address": i.address} for k, i in enumerate(instances)]}
+        table = {"version": 1, "routes": routes if routes is not None else [entry]}
+        (data / "router" / "routes.json").write_text(json.dumps(table))
+        self.listener.setblocking(False)
+        os.set_inheritable(self.listener.fileno(), True)
+        self.log = open(data / "log", "w+")
+        self.process = subprocess.Popen([DIALTONE, "router", "--data", str(data)], pass_fds=[self.listener.fileno()],
+                                        env={**os.environ, "DIALTONE_LISTEN_FD": str(self.listener.fileno())},
+                                        stderr=self.log)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
+        self.listener.close()
+        self.log.seek(0)
+        log = self.log.read()
+        self.log.close()
+        self.folder.cleanup()
+        if kind is None:
+            assert status == 0, f"the router ended with {status}\n{log}"
+
+    def connect(self, timeout=10):
+        connection = socket.create_connection(self.at, timeout)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def talk(self, request, pieces=1):
+        """Sends the bytes over a connection of their own and reads to its end (the request must ask for it)."""
+        with self.connect() as connection:
+            step = max(1, len(request) // pieces)
+            for at in range(0, len(request), step):
+                connection.sendall(request[at:at + step])
+                if pieces > 1:
+                    time.sleep(0.001)
+            return read_all(connection)
+
+
+def read_all(connection):
+    got = b""
+    while True:
+        piece = connection.recv(65536)
+        if not piece:
+            return got
+        got += piece
+
+
+def read_until(connection, text):
+    got = b""
+    while text not in got:
+        piece = connection.recv(65536)
+        assert piece, f"the connection ended after {got!r}"
+        got += piece
+    return got
+
+
+def get(path="/", host="app.test", extra="", close=True, method="GET"):
+    return (f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{extra}" + ("Connection: close\r\n" if close else "") +
+            "\r\n").encode()
+
+
+def status_of(reply):
+    return int(reply.split(b" ", 2)[1])
