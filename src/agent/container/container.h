@@ -2,9 +2,9 @@
 // system-call filter and crun. All functions block (files, mounts, netlink, crun) and belong on the thread pool. They may
 // run on several threads at once, but for one instance only one call at a time.
 //
-// Needs: root in a private mount namespace in which, on a machine with cgroup v1, no cgroup2 is mounted (the keeper makes
-// it: see container_mounts_prepare); the caller, or a parent of it, must be the subreaper, since the container's init is
-// nobody's child after crun has ended.
+// Needs: root in a private mount namespace in which, on a machine with cgroup v1, no cgroup2 is mounted (crun refuses a
+// hybrid; the keeper makes that namespace); the caller, or a parent of it, must be the subreaper, since the container's
+// init is nobody's child after crun has ended.
 //
 // What belongs to a platform carries its id in its name (bridge and veths, nft tables, cgroup, crun's state), so that
 // platforms do not touch each other's.
@@ -30,10 +30,6 @@ struct container_member {
 	uint32_t address;	 // host byte order; 0: none (host network)
 	const char *environment; // isolation group, as in struct container_spec
 };
-
-// To be called once in a process, by the keeper, before it starts anything else and from its only thread: a private mount
-// namespace in which crun works on every kind of cgroup machine (a hybrid's unified mount is detached).
-int container_mounts_prepare(struct err *err);
 
 // Makes what is missing (bridge, nft tables, base layer, compiled seccomp filter, cgroup) and takes over what is there.
 // members: every instance that lives on this node; the network rules are set to exactly these, in one transaction, so

@@ -1,0 +1,88 @@
+#include "agent/container/container.h"
+#include "agent/container/crun.h"
+#include "agent/container/oci.h"
+#include "base/str.h"
+#include "io/file.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+// The description goes to crun in memory: nothing to clean up, and secrets in the environment touch no disk.
+static int write_process(const struct container_host *host, const struct container_exec *exec, int *ret_fd, struct err *err)
+{
+	AUTO_FREE char *json = NULL;
+	int r = oci_process(exec, host->files_limit, &json, err);
+	if (r < 0)
+		return r;
+	AUTO_CLOSE int fd = memfd_create("process", MFD_CLOEXEC);
+	r = fd < 0 ? -errno : write_all(fd, json, strlen(json));
+	if (r < 0)
+		return err_set_errno(err, r, "cannot describe the command");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int spawn(const struct container_host *host, const char *id, const struct container_exec *exec,
+		 const char *console, struct crun *crun, struct err *err)
+{
+	AUTO_CLOSE int process = -1;
+	int r = write_process(host, exec, &process, err);
+	if (r < 0)
+		return r;
+
+	AUTO_FREE char *path = xasprintf("/proc/self/fd/%d", process);
+	size_t n = 0;
+	crun->words[n++] = "exec";
+	crun->words[n++] = "--process";
+	crun->words[n++] = path;
+	if (console) {
+		crun->words[n++] = "--console-socket";
+		crun->words[n++] = console;
+	} else {
+		crun->stdin_fd = exec->stdin_fd;
+		crun->stdout_fd = exec->stdout_fd;
+		crun->stderr_fd = exec->stderr_fd;
+	}
+	crun->words[n++] = id;
+	crun->pass_fd = process;
+	return crun_spawn(host, crun, err);
+}
+
+static int exec_with_terminal(const struct container_host *host, const char *id, const struct container_exec *exec,
+			      struct crun *crun, int *ret_tty_fd, struct err *err)
+{
+	if (!exec->tty)
+		return spawn(host, id, exec, NULL, crun, err);
+
+	CLEANUP(console_clear) struct console console = CONSOLE_INIT;
+	int r = console_open(host, &console, err);
+	if (r == 0)
+		r = spawn(host, id, exec, console.path, crun, err);
+	if (r < 0)
+		return r;
+	if (console_receive(&console, ret_tty_fd, NULL) == 0)
+		return 0;
+	r = crun_wait(crun, err); // it has a better reason than "no terminal"
+	return r < 0 ? r : err_set(err, -EIO, "crun exec ended without a terminal");
+}
+
+int container_exec(struct container_host *host, const char *id, const struct container_exec *exec, pid_t *ret_pid,
+		   int *ret_pidfd, int *ret_tty_fd, struct err *err)
+{
+	if (!exec->words || !exec->words[0])
+		return err_set(err, -EINVAL, "no command");
+	AUTO_CLOSE int init = crun_open_init(host, id);
+	if (init < 0)
+		return err_set(err, -ESRCH, "'%s' does not run", id);
+
+	CLEANUP(crun_clear) struct crun crun = CRUN_INIT;
+	AUTO_CLOSE int tty_fd = -1;
+	int r = exec_with_terminal(host, id, exec, &crun, &tty_fd, err);
+	if (r < 0)
+		return err_wrap(err, "cannot run a command in '%s'", id);
+	*ret_pid = crun.pid;
+	*ret_pidfd = TAKE_FD(crun.pidfd);
+	if (ret_tty_fd)
+		*ret_tty_fd = TAKE_FD(tty_fd);
+	return 0;
+}

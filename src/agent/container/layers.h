@@ -1,0 +1,21 @@
+// An instance's root file system: layers, shared by all instances, as an overlay that shows them with the instance's ids.
+#pragma once
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct layers {
+	const char *const *lower; // directories, top first
+	size_t n_lower;
+	const char *writable; // directory for changes (upper/, work/), or NULL: read-only
+	int identity_fd;      // from identity_open
+};
+
+// Mounts at target (an existing directory). hidden: a directory in which layers may be attached while the kernel puts
+// them together; kernels before 6.15 need that, and it is empty again afterwards.
+int layers_mount(const struct layers *layers, const char *target, const char *hidden, struct err *err);
+
+// Detaches whatever is mounted at target, however often. Nothing there is success.
+int layers_unmount(const char *target, struct err *err);

@@ -1,0 +1,21 @@
+// What crun reads: the bundle's configuration (OCI runtime specification 1.0.2) and the description of a further process.
+// Pure: text out.
+#pragma once
+
+#include "agent/container/container.h"
+#include "base/err.h"
+
+struct oci_setting {
+	const char *cgroup;	 // path below the cgroup root
+	const char *filter;	 // from syscalls_compile
+	uint64_t files_limit;	 // descriptors a process may have; not more than this process may
+	bool has_cpu_quota;	 // the machine's kernel can limit cpu time
+};
+
+// The init that is process 1, as the container sees it.
+#define OCI_INIT "/.dialtone/init"
+
+// -EINVAL names what cannot be expressed (text that is not UTF-8). The caller frees.
+int oci_config(const struct container_spec *spec, const struct oci_setting *setting, char **ret_json, struct err *err);
+
+int oci_process(const struct container_exec *exec, uint64_t files_limit, char **ret_json, struct err *err);
