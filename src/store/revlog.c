@@ -27,10 +27,12 @@ static bool is_full(sqlite3 *db, int code)
 	return primary == SQLITE_FULL || (primary == SQLITE_IOERR && sqlite3_system_errno(db) == EDQUOT);
 }
 
+// SQLITE_ERROR and SQLITE_READONLY come from a header or a schema that is not what this program wrote.
 static int errno_of(sqlite3 *db, int code)
 {
 	int primary = code & 0xff;
-	if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB)
+	if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB || primary == SQLITE_ERROR ||
+	    primary == SQLITE_READONLY)
 		return -EUCLEAN;
 	if (primary == SQLITE_BUSY)
 		return -EBUSY;

@@ -19,7 +19,7 @@ struct wal {
 	int fd;
 	uint64_t size;
 	uint32_t page_size;
-	bool big_endian;
+	bool big_endian, header_damaged;
 	uint32_t sums[2];
 	unsigned char header[WAL_HEADER];
 	unsigned char frame[FRAME_HEADER + PAGE_MAX];
@@ -64,9 +64,14 @@ static bool read_frame(struct wal *wal, uint64_t i)
 	return at + size <= wal->size && pread(wal->fd, wal->frame, size, (off_t)at) == (ssize_t)size;
 }
 
+// Whether the frame was written since the log last started over: it has the header's two salts. When the header is
+// damaged, that may be in one byte of them; a header that is new has a new random salt.
 static bool same_log(const struct wal *wal)
 {
-	return memcmp(wal->frame + 8, wal->header + 16, 8) == 0; // the two salts
+	int differ = 0;
+	for (int i = 0; i < 8; i++)
+		differ += wal->frame[8 + i] != wal->header[16 + i];
+	return differ <= (wal->header_damaged ? 1 : 0);
 }
 
 static bool frame_valid(struct wal *wal)
@@ -116,6 +121,7 @@ static int check_header(struct wal *wal, const char *path, struct err *err)
 	add_sums(wal, wal->header, 24);
 	if ((magic & ~1u) == WAL_MAGIC && size_valid && sums_are(wal, wal->header + 24))
 		return check_frames(wal, path, err);
+	wal->header_damaged = true;
 	if (!size_valid)
 		wal->page_size = 4096;
 	return commits_from(wal, 0) >= 2 ? damaged(path, 0, err) : 0;

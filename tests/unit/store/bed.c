@@ -15,6 +15,12 @@ char *bed_temp_dir(void)
 	return TAKE_PTR(dir);
 }
 
+void bed_use_memory(void)
+{
+	if (access("/dev/shm", W_OK) == 0)
+		setenv("TMPDIR", "/dev/shm", 0);
+}
+
 static void fatal(void *arg, const struct err *err)
 {
 	struct bed *bed = arg;

@@ -58,3 +58,5 @@ uint64_t bed_delete(struct bed *bed, const char *key);
 const char *bed_value(struct bed *bed, const char *key); // "" when absent
 
 char *bed_temp_dir(void);
+void bed_use_memory(
+	void); // temporary folders in memory from now on, where the machine has that: their syncs cost nothing

@@ -79,5 +79,6 @@ int main(void)
 		cmocka_unit_test(test_power_cuts),
 		cmocka_unit_test(test_without_sync),
 	};
+	bed_use_memory();
 	return cmocka_run_group_tests_name("powercut", tests, NULL, NULL);
 }
