@@ -71,7 +71,7 @@ void connection_close(struct connection *c)
 	bool running = c->running;
 	c->running = true; // so that nothing inside on_gone releases it
 	if (c->x)
-		exchange_finish(c, false);
+		exchange_finish(c, c->switched);
 	if (running)
 		return;
 	release(c);

@@ -36,6 +36,7 @@ struct http_exchange {
 	struct buf body;    // collected
 	struct buf headers; // of the answer, as lines
 	bool paused, request_done, end_told;
+	bool refused; // the driver has answered
 	bool started, ended, keep, no_content, chunked, above_high;
 };
 
@@ -56,11 +57,12 @@ struct connection {
 	struct http_exchange *x;
 	bool readable, blocked; // facts from poll: there may be bytes; the last write did not take all
 	bool eof, broken, closing, lingering, discarding;
+	bool switched; // to another protocol; the socket has been handed over
 	bool running, dead; // the task is on the stack; freed when it is done
 };
 
 void connection_new(struct http_server *server, int fd, const struct address *peer); // takes fd
-void connection_close(struct connection *c); // the exchange, if any, gets on_gone (incomplete)
+void connection_close(struct connection *c); // the exchange, if any, gets on_gone
 bool connection_is_idle(const struct connection *c);
 
 struct http_exchange *exchange_new(struct connection *c);

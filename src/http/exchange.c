@@ -217,7 +217,7 @@ static void write_head(struct http_exchange *x, unsigned status, const char *con
 	x->chunked = x->chunked && !x->no_content;
 }
 
-void http_respond(struct http_exchange *x, unsigned status, const char *content_type, const void *body, size_t n)
+static void answer(struct http_exchange *x, unsigned status, const char *content_type, const void *body, size_t n)
 {
 	write_head(x, status, content_type, n);
 	if (!x->no_content && n)
@@ -226,8 +226,17 @@ void http_respond(struct http_exchange *x, unsigned status, const char *content_
 	wake(x);
 }
 
+// After the driver's own answer (a time-out, a body too long) the handler may not yet know that its own comes too late.
+void http_respond(struct http_exchange *x, unsigned status, const char *content_type, const void *body, size_t n)
+{
+	if (!x->refused)
+		answer(x, status, content_type, body, n);
+}
+
 void http_respond_start(struct http_exchange *x, unsigned status, const char *content_type)
 {
+	if (x->refused)
+		return;
 	write_head(x, status, content_type, UINT64_MAX);
 	wake(x);
 }
@@ -235,6 +244,8 @@ void http_respond_start(struct http_exchange *x, unsigned status, const char *co
 size_t http_respond_write(struct http_exchange *x, const void *bytes, size_t n)
 {
 	struct connection *c = x->connection;
+	if (x->refused)
+		return 0;
 	assert(x->started && !x->ended);
 	if (!x->no_content && n) {
 		int r = x->chunked ? http1_write_chunk(&c->out, bytes, n) : buf_add(&c->out, bytes, n);
@@ -249,6 +260,8 @@ size_t http_respond_write(struct http_exchange *x, const void *bytes, size_t n)
 
 void http_respond_end(struct http_exchange *x)
 {
+	if (x->refused)
+		return;
 	assert(x->started && !x->ended);
 	if (x->chunked && http1_write_last_chunk(&x->connection->out) < 0)
 		x->connection->broken = true;
@@ -281,8 +294,9 @@ void exchange_refuse(struct http_exchange *x, unsigned status, const char *reaso
 		return;
 	}
 	char text[512];
+	x->refused = true;
 	x->connection->closing = true; // what follows cannot be trusted, or would have to be read for nothing
-	http_respond(x, status, "application/problem+json", text, write_problem(text, status, reason));
+	answer(x, status, "application/problem+json", text, write_problem(text, status, reason));
 }
 
 void connection_refuse(struct connection *c, unsigned status, const char *reason)
@@ -309,22 +323,31 @@ static int send_all(struct connection *c)
 	return (size_t)n == buf_len(&c->out) ? 0 : -EAGAIN;
 }
 
+static int write_switch(struct http_exchange *x, const char *protocol)
+{
+	struct connection *c = x->connection;
+	assert(!x->started || x->refused);
+	if (!x->request_done && c->parser.framing != HTTP1_NO_BODY)
+		return -EPROTO;
+	if (x->refused)
+		return -EPIPE;
+	http1_write_status_line(&c->out, 101);
+	emit(x, buf_data(&x->headers), buf_len(&x->headers));
+	http1_write_header(&c->out, "Connection", "Upgrade");
+	http1_write_header(&c->out, "Upgrade", protocol);
+	http1_write_head_end(&c->out);
+	return c->broken ? -EPIPE : send_all(c);
+}
+
 int http_exchange_upgrade(struct http_exchange *x, const char *protocol, struct buf *early, int *ret_fd)
 {
 	struct connection *c = x->connection;
-	struct buf *out = &c->out;
-	assert(!x->started && (x->request_done || c->parser.framing == HTTP1_NO_BODY));
-	http1_write_status_line(out, 101);
-	emit(x, buf_data(&x->headers), buf_len(&x->headers));
-	http1_write_header(out, "Connection", "Upgrade");
-	http1_write_header(out, "Upgrade", protocol);
-	http1_write_head_end(out);
-	int r = c->broken ? -EPIPE : send_all(c);
+	int r = write_switch(x, protocol);
 	if (r == 0)
 		r = buf_add(early, buf_data(&c->in), buf_len(&c->in));
 	AUTO_CLOSE int fd = TAKE_FD(c->fd);
 	poll_stop(&c->poll);
-	exchange_finish(c, r == 0);
+	c->switched = r == 0;
 	connection_close(c);
 	if (r < 0)
 		return r;

@@ -56,7 +56,8 @@ void http_exchange_resume(struct http_exchange *x);
 // the driver's: they are left out here, and so is what cannot be sent (a name that is no token, control characters).
 void http_exchange_set_header(struct http_exchange *x, const char *name, const char *value);
 
-// The whole answer at once; copied. content_type NULL: no body header (for 204, 304 …).
+// The whole answer at once; copied. content_type NULL: no body header (for 204, 304 …). When the driver has answered by
+// itself meanwhile (413, 408, a malformed body), this and the calls below do nothing; on_gone follows.
 void http_respond(struct http_exchange *x, unsigned status, const char *content_type, const void *body, size_t n);
 
 // Or piece by piece: start, any number of writes, end. http_respond_write returns how many bytes now wait to be sent:

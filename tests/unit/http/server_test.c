@@ -16,7 +16,7 @@ struct bench {
 	struct http_server *server;
 	unsigned gone, completed, requests, drains;
 	size_t streamed, written;
-	bool end_seen;
+	bool end_seen, free_on_gone;
 	struct http_exchange *held;
 	struct buf early;
 	int upgraded_fd, upgrade_result;
@@ -30,6 +30,8 @@ static void on_gone(struct http_exchange *x, bool complete)
 	bench->completed += complete;
 	if (bench->held == x)
 		bench->held = NULL;
+	if (bench->free_on_gone)
+		http_server_free(TAKE_PTR(bench->server));
 }
 
 static void echo(struct http_exchange *x, const char *body, size_t n)
@@ -104,6 +106,12 @@ static void on_request(struct http_exchange *x, UNUSED void *arg)
 		bench->held = x;
 	} else if (str_eq(path, "/empty")) {
 		http_respond(x, 204, NULL, NULL, 0);
+	} else if (str_eq(path, "/refused")) {
+		http_exchange_read_body(x, 3, echo); // answers 413
+		http_respond_start(x, 200, "text/plain");
+		http_respond_write(x, "late", 4);
+		http_respond_end(x);
+		http_respond(x, 200, "text/plain", "late", 4);
 	} else if (str_eq(path, "/upgrade")) {
 		bench->upgrade_result = http_exchange_upgrade(x, "test", &bench->early, &bench->upgraded_fd);
 	} else {
@@ -429,6 +437,27 @@ static void test_upgrade(UNUSED void **state)
 	DONE();
 }
 
+static void test_upgrade_with_body(UNUSED void **state)
+{
+	WITH_SERVER();
+	raw_send(&raw, "POST /upgrade HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nabc");
+	raw_expect_closed(&b.rig, &raw);
+	assert_int_equal(b.upgrade_result, -EPROTO);
+	assert_int_equal(b.gone, 1);
+	assert_int_equal(b.completed, 0);
+	DONE();
+}
+
+static void test_too_late(UNUSED void **state)
+{
+	WITH_SERVER();
+	raw_send(&raw, "POST /refused HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\nabcd");
+	raw_expect(&b.rig, &raw, "HTTP/1.1 413 ");
+	raw_expect_closed(&b.rig, &raw);
+	assert_null(strstr(buf_str(&raw.got), "late"));
+	DONE();
+}
+
 static void test_timeouts(UNUSED void **state)
 {
 	WITH_SERVER(.head_timeout_ms = 50, .body_timeout_ms = 60, .idle_timeout_ms = 70);
@@ -505,6 +534,25 @@ static void test_free_cuts(UNUSED void **state)
 	assert_int_equal(b.completed, 0);
 }
 
+static void test_free_inside(UNUSED void **state)
+{
+	static const char *const requests[] = {
+		"GET /x HTTP/1.1\r\n" H "\r\n",
+		"GET /cut HTTP/1.1\r\n" H "\r\n",
+		"GET /upgrade HTTP/1.1\r\n" H "\r\n",
+		"POST /upgrade HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nabc",
+	};
+	for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
+		WITH_SERVER();
+		b.free_on_gone = true;
+		raw_send(&raw, requests[i]);
+		assert_true(rig_wait(&b.rig, all_gone, &b));
+		if (b.upgraded_fd >= 0)
+			close(b.upgraded_fd);
+		DONE();
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -524,11 +572,14 @@ int main(void)
 		cmocka_unit_test(test_peer_leaves),
 		cmocka_unit_test(test_later_answer),
 		cmocka_unit_test(test_upgrade),
+		cmocka_unit_test(test_upgrade_with_body),
+		cmocka_unit_test(test_too_late),
 		cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_stalled_reader),
 		cmocka_unit_test(test_connection_limit),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_free_cuts),
+		cmocka_unit_test(test_free_inside),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
