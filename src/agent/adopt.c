@@ -1,5 +1,6 @@
 // What a new agent process finds on its machine. Nothing is started here, and nothing that cannot be read is touched.
 #include "agent/core.h"
+#include "agent/visitor.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -16,6 +17,7 @@ struct found {
 	char *id, *dir;
 	struct order *order;
 	char *environment;
+	bool visitor; // a one-off container of an earlier agent: to be removed
 	struct instance_found run;
 };
 
@@ -130,6 +132,11 @@ static void look_at(struct agent *agent, const char *id, struct list *all)
 		found_free(found);
 		return;
 	}
+	if (visitor_is(found->dir)) {
+		found->visitor = true;
+		list_append(all, &found->link);
+		return;
+	}
 	if (read_spec(found, &err) < 0) {
 		if (!is_empty_beginning(found->dir))
 			leave_alone(agent, id, &err);
@@ -234,7 +241,9 @@ int agent_adopt(struct agent *agent, struct err *err)
 		r = match_containers(agent, &all, err);
 	struct found *found;
 	LIST_EACH(found, &all, link) {
-		if (r == 0)
+		if (r == 0 && found->visitor)
+			visitor_clear_away(agent, found->id);
+		else if (r == 0)
 			adopt(agent, found);
 		found_free(found);
 	}

@@ -2,6 +2,7 @@
 
 #include "agent/core.h"
 #include "agent/report.h"
+#include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -72,6 +73,7 @@ static void open_parts(struct agent *agent)
 	start_slots_init(&agent->world.slots, START_LIMIT);
 	list_init(&agent->unreadable);
 	list_init(&agent->streams);
+	list_init(&agent->log_answers);
 	artifacts_init(&agent->artifacts, &(struct artifacts_spec){
 						  .loop = agent->loop,
 						  .api = agent->api,

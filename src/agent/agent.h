@@ -10,6 +10,6 @@
 int agent_main(int argc, char **argv);
 
 // For `dialtone down --apps`, with the agent stopped and the keeper possibly gone: ends every container of the platform at
-// data (SIGTERM, its drain time, SIGKILL; all at once), removes them, their instance directories, and the node's bridge,
-// nftables table and cgroups. Goes as far as it can and returns the first error. Blocks.
+// data (SIGTERM, its drain time, SIGKILL; all at once), removes them, and the node's bridge, nftables table and cgroups.
+// Assignments and logs stay on disk. Goes as far as it can and returns the first error. Blocks.
 int agent_stop_all(const char *data, struct err *err);

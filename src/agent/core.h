@@ -39,8 +39,8 @@ struct agent {
 	struct list unreadable;
 	struct map visitors;  // id → struct visitor: one-off containers (visitor.h)
 	struct http_server *endpoint;
-	struct list streams; // open answers and terminals of the endpoint
-	struct http_exchange *building;
+	struct list streams;	 // exec and run
+	struct list log_answers; // open ones
 };
 
 static inline struct agent *agent_of(struct world *world)
@@ -64,6 +64,9 @@ int agent_adopt(struct agent *agent, struct err *err);
 // The stream of assignments.
 void agent_follow_orders(struct agent *agent);
 void agent_take_orders(struct agent *agent, struct assignments *orders); // what is taken over is left zeroed
+
+// The keeper tells the end of a one-off container (visitor.h).
+void agent_visitor_exited(struct agent *agent, const struct keeper_exit *record);
 
 // The endpoint on run/agent.sock.
 int agent_listen(struct agent *agent, struct err *err);

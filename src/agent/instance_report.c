@@ -1,11 +1,14 @@
 // What an instance says of itself: to the server, and to the next agent process.
 #include "agent/life.h"
+#include "agent/text.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "agent/container/addresses.h"
 
 #include <signal.h>
 #include <sys/wait.h>
+
+enum { LINE_MAX_BYTES = 1024 };
 
 void life_exit_clear(struct instance *instance)
 {
@@ -20,7 +23,7 @@ void life_exit_clear(struct instance *instance)
 static void keep_line(struct exit_status *exit, const char *line, size_t n)
 {
 	exit->lines = xreallocarray(exit->lines, exit->line_count + 1, sizeof(*exit->lines));
-	exit->lines[exit->line_count++] = xstrndup(line, n);
+	exit->lines[exit->line_count++] = text_clean(line, n < LINE_MAX_BYTES ? n : LINE_MAX_BYTES);
 }
 
 static void keep_lines(struct exit_status *exit, const char *text)

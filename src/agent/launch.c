@@ -121,8 +121,8 @@ static int expand(struct environ *environ, const struct assignment *a, const cha
 	return 0;
 }
 
-// The machine's resolvers, less those that only the machine itself can reach.
-static char **resolvers(void)
+// The machine's resolvers; those on loopback are for the machine itself only.
+static char **resolvers(bool loopback_too)
 {
 	AUTO_BUF struct buf text = BUF_INIT(64 << 10);
 	char **dns = xcalloc(4, sizeof(*dns));
@@ -133,7 +133,9 @@ static char **resolvers(void)
 	char *rest = NULL;
 	for (char *line = strtok_r(lines, "\n", &rest); line && n < 3; line = strtok_r(NULL, "\n", &rest)) {
 		char address[64];
-		if (sscanf(line, " nameserver %63s", address) == 1 && !str_starts(address, "127.") && !str_eq(address, "::1"))
+		if (sscanf(line, " nameserver %63s", address) != 1)
+			continue;
+		if (loopback_too || (!str_starts(address, "127.") && !str_eq(address, "::1")))
 			dns[n++] = xstrdup(address);
 	}
 	return dns;
@@ -153,6 +155,12 @@ int launch_prepare(const struct assignment *a, const char *ip, const struct pair
 		strings_free(environ.items);
 		return r;
 	}
-	*ret = (struct launch){ .env = environ.items, .words = expanded, .dns = resolvers() };
+	*ret = (struct launch){ .env = environ.items, .words = expanded, .dns = resolvers(false) };
 	return 0;
+}
+
+void launch_machine_dns(struct launch *launch)
+{
+	strings_free(launch->dns);
+	launch->dns = resolvers(true);
 }

@@ -20,5 +20,8 @@ struct launch {
 // -ENOENT names a variable in the command that is not set.
 int launch_prepare(const struct assignment *a, const char *ip, const struct pair *extra, uint32_t n_extra,
 		   const char *const *words, struct launch *ret, struct err *err);
+// For a container in the machine's own network: its resolvers, those on loopback too.
+void launch_machine_dns(struct launch *launch);
+
 void launch_clear(struct launch *launch);
 #define AUTO_LAUNCH CLEANUP(launch_clear)

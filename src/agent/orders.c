@@ -1,5 +1,6 @@
 // What the server wants to run here: the stream of assignments, and turning it into instances.
 #include "agent/core.h"
+#include "agent/endpoint.h"
 #include "agent/report.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -25,6 +26,7 @@ static void gone(struct instance *instance)
 	struct agent *agent = instance->arg;
 	map_remove(&agent->instances, instance->id);
 	history_add(&agent->history, &instance->order->assignment, realtime_ms());
+	logs_instance_ended(agent, &instance->order->assignment);
 	report_forget(agent->report, instance->id);
 	log_info("instance=%s app=%s removed", instance->id, instance->order->assignment.app);
 	instance_free(instance);
@@ -50,6 +52,7 @@ static void take_one(struct agent *agent, struct assignment *assignment)
 		instance = instance_new(&agent->world, order, &agent_events, agent);
 		map_set(&agent->instances, instance->id, instance);
 		report_instance(agent->report, instance->id);
+		logs_instance_came(agent, a);
 	}
 	order_unref(order);
 }
