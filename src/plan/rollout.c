@@ -1,0 +1,424 @@
+// One process: what runs of it against what should, and how to get from one to the other without a gap.
+#include "plan/planner.h"
+
+// Beyond the wanted indexes, or a second one for the same index.
+struct extra {
+	uint32_t rank; // larger is stopped sooner
+	uint32_t placement;
+	enum plan_reason reason;
+};
+
+struct work {
+	struct planner *planner;
+	const struct plan_input *in;
+	const struct plan_app *app;
+	struct plan_status *status;
+	uint32_t process;
+	uint32_t wanted, surge;
+	uint32_t run, ready, draining; // as they will be after the actions so far
+	uint32_t floor;		       // so many shall be ready before one that is ready is stopped
+	bool stalled;		       // the wanted release fails
+	uint32_t serving_old;	       // a placement of another release that serves, as a pattern; PLAN_NONE
+	uint32_t unplaced;	       // how many found no node
+	struct extra *extras;
+	uint32_t extra_count;
+};
+
+static const struct plan_placement *at(const struct work *work, uint32_t placement)
+{
+	return &work->in->placements[placement];
+}
+
+static bool is_lost(const struct work *work, const struct plan_placement *placement)
+{
+	return work->planner->judged[placement->node] == NODE_LOST;
+}
+
+static bool serves(const struct work *work, const struct plan_placement *placement)
+{
+	return placement->state == INSTANCE_READY && !is_lost(work, placement);
+}
+
+// Ended for good, by its own rule.
+static bool is_finished(const struct plan_placement *placement)
+{
+	return placement->state == INSTANCE_STOPPED;
+}
+
+static bool is_settled(const struct work *work, const struct plan_placement *placement)
+{
+	return serves(work, placement) || is_finished(placement);
+}
+
+static bool is_evicting(const struct work *work, const struct plan_placement *placement)
+{
+	return node_is_evicting(work->planner, placement->node);
+}
+
+// ---- actions
+
+static bool may_stop(const struct work *work, const struct plan_placement *placement)
+{
+	return !serves(work, placement) || work->ready > work->floor;
+}
+
+static void stop(struct work *work, uint32_t placement, enum plan_reason reason)
+{
+	const struct plan_placement *stopped = at(work, placement);
+	planner_act_on(work->planner, PLAN_STOP, reason, placement);
+	work->run--;
+	work->ready -= serves(work, stopped);
+	work->draining += !is_lost(work, stopped);
+}
+
+// What the new instance is to be.
+struct order {
+	uint32_t release, restart, moves;
+	struct wish wish;
+	uint32_t replaces;
+};
+
+static struct order order_wanted(const struct work *work, uint32_t index, enum plan_reason reason)
+{
+	return (struct order){ .release = work->app->release,
+			       .restart = work->app->restart,
+			       .replaces = PLAN_NONE,
+			       .wish = { .process = work->process,
+					 .index = index,
+					 .takes = work->in->processes[work->process].takes,
+					 .except = PLAN_NONE,
+					 .reason = reason } };
+}
+
+// The same as another placement in release and size.
+static struct order order_like(const struct work *work, uint32_t index, uint32_t pattern, enum plan_reason reason)
+{
+	struct order order = order_wanted(work, index, reason);
+	order.release = at(work, pattern)->release;
+	order.restart = at(work, pattern)->restart;
+	order.wish.takes = placement_takes(at(work, pattern));
+	return order;
+}
+
+static bool place(struct work *work, const struct order *order)
+{
+	struct planner *planner = work->planner;
+	uint32_t node = work->unplaced ? PLAN_NONE : node_choose(planner, &order->wish);
+	if (node == PLAN_NONE) {
+		if (!work->unplaced++)
+			nodes_refuse(planner, &order->wish);
+		else
+			planner->out->unplaced[planner->out->unplaced_count - 1].count++;
+		return false;
+	}
+	struct plan_action *action = planner_act(planner, PLAN_PLACE, order->wish.reason);
+	action->placement = order->replaces;
+	action->app = work->in->processes[work->process].app;
+	action->process = work->process;
+	action->index = order->wish.index;
+	action->release = order->release;
+	action->restart = order->restart;
+	action->moves = order->moves;
+	action->node = node;
+	node_take(planner, node, &order->wish.takes);
+	node_count_one(planner, node, 1);
+	work->run++;
+	return true;
+}
+
+// ---- what is there
+
+static void count_one(struct work *work, uint32_t i)
+{
+	const struct plan_placement *placement = at(work, i);
+	struct plan_status *status = work->status;
+	if (placement->want == WANT_STOP) {
+		status->stopping++;
+		work->draining += !is_lost(work, placement);
+		return;
+	}
+	bool wanted = placement_is_wanted(work->planner, placement);
+	work->run++;
+	work->ready += serves(work, placement);
+	status->current += wanted;
+	status->current_ready += wanted && serves(work, placement);
+	status->old += !wanted;
+	if (wanted && is_finished(placement) && placement->index < work->wanted && work->floor)
+		work->floor--;
+	if (wanted && status->failing == PLAN_NONE && placement_fails(placement) && !is_evicting(work, placement))
+		status->failing = i;
+	bool pattern = !wanted && serves(work, placement) && !is_evicting(work, placement);
+	if (pattern && work->serving_old == PLAN_NONE)
+		work->serving_old = i;
+}
+
+static bool is_preferred(const struct work *work, uint32_t a, uint32_t b)
+{
+	const struct plan_placement *left = at(work, a), *right = at(work, b);
+	if (is_settled(work, left) != is_settled(work, right))
+		return is_settled(work, left);
+	if (is_evicting(work, left) != is_evicting(work, right))
+		return !is_evicting(work, left);
+	return left->created_ms != right->created_ms ? left->created_ms < right->created_ms : a < b;
+}
+
+static void add_extra(struct work *work, uint32_t placement, enum plan_reason reason)
+{
+	const struct plan_placement *extra = at(work, placement);
+	uint32_t index = extra->index < (1u << 29) ? extra->index : (1u << 29) - 1;
+	work->extras[work->extra_count++] = (struct extra){
+		.rank = (uint32_t)!serves(work, extra) << 30 |
+			(uint32_t)!placement_is_wanted(work->planner, extra) << 29 | index,
+		.placement = placement,
+		.reason = reason,
+	};
+}
+
+// Gives each index its placement of the wanted release, and one that is to be replaced.
+static void seat(struct work *work, uint32_t i)
+{
+	const struct plan_placement *placement = at(work, i);
+	if (placement->want != WANT_RUN)
+		return;
+	if (placement->index >= work->wanted) {
+		add_extra(work, i, work->app->stopped ? PLAN_APP_STOPPED : PLAN_SCALED_DOWN);
+		return;
+	}
+	bool current = placement_is_wanted(work->planner, placement) && !is_evicting(work, placement);
+	uint32_t *seats = current ? work->planner->current : work->planner->old;
+	uint32_t *taken = &seats[placement->index];
+	if (*taken == PLAN_NONE) {
+		*taken = i;
+	} else if (is_preferred(work, i, *taken)) {
+		add_extra(work, *taken, PLAN_DUPLICATE);
+		*taken = i;
+	} else {
+		add_extra(work, i, PLAN_DUPLICATE);
+	}
+}
+
+static bool is_done(const struct work *work)
+{
+	for (uint32_t i = 0; i < work->wanted; i++) {
+		uint32_t current = work->planner->current[i];
+		if (current == PLAN_NONE || !is_settled(work, at(work, current)) || work->planner->old[i] != PLAN_NONE)
+			return false;
+	}
+	return !work->extra_count;
+}
+
+// ---- what to do about it
+
+static int by_rank(const void *a, const void *b)
+{
+	const struct extra *left = a, *right = b;
+	if (left->rank != right->rank)
+		return left->rank > right->rank ? -1 : 1;
+	return left->placement > right->placement ? -1 : left->placement < right->placement;
+}
+
+static void stop_extras(struct work *work)
+{
+	if (work->extra_count)
+		qsort(work->extras, work->extra_count, sizeof(*work->extras), by_rank);
+	for (uint32_t i = 0; i < work->extra_count; i++)
+		if (may_stop(work, at(work, work->extras[i].placement)))
+			stop(work, work->extras[i].placement, work->extras[i].reason);
+}
+
+// Those whose replacement serves.
+static void stop_replaced(struct work *work)
+{
+	if (work->planner->cut_off)
+		return;
+	for (uint32_t i = 0; i < work->wanted; i++) {
+		uint32_t current = work->planner->current[i], old = work->planner->old[i];
+		if (current == PLAN_NONE || old == PLAN_NONE || !is_settled(work, at(work, current)))
+			continue;
+		if (is_finished(at(work, current)) || may_stop(work, at(work, old))) {
+			stop(work, old, PLAN_REPLACED);
+			work->planner->old[i] = PLAN_NONE;
+		}
+	}
+}
+
+static void fill(struct work *work)
+{
+	for (uint32_t i = 0; i < work->wanted; i++) {
+		if (work->planner->current[i] != PLAN_NONE || work->planner->old[i] != PLAN_NONE)
+			continue;
+		bool keep = work->stalled && work->serving_old != PLAN_NONE;
+		struct order order = keep ? order_like(work, i, work->serving_old, PLAN_MISSING) :
+					    order_wanted(work, i, PLAN_MISSING);
+		place(work, &order);
+	}
+}
+
+static enum plan_reason why_replace(const struct work *work, const struct plan_placement *old)
+{
+	if (is_lost(work, old))
+		return PLAN_NODE_LOST;
+	if (is_evicting(work, old))
+		return PLAN_NODE_DRAINED;
+	return old->release != work->app->release ? PLAN_RELEASE : PLAN_RESTART;
+}
+
+// The replacement for an old one; false when there is to be none now.
+static bool order_replacement(const struct work *work, uint32_t index, struct order *ret)
+{
+	uint32_t old = work->planner->old[index];
+	if (old == PLAN_NONE || work->planner->current[index] != PLAN_NONE)
+		return false;
+	enum plan_reason reason = why_replace(work, at(work, old));
+	if (work->stalled && !is_evicting(work, at(work, old)))
+		return false;
+	*ret = work->stalled ? order_like(work, index, old, reason) : order_wanted(work, index, reason);
+	ret->replaces = old;
+	return true;
+}
+
+// What does not serve is stopped in the same step: nothing is lost by it.
+static void replace_idle(struct work *work, uint32_t index)
+{
+	struct order order;
+	uint32_t old = work->planner->old[index];
+	if (!order_replacement(work, index, &order) || serves(work, at(work, old)))
+		return;
+	bool lost = is_lost(work, at(work, old));
+	if (!lost && work->draining >= work->surge + work->in->settings.unavailable)
+		return;
+	struct plan_room given_back = placement_takes(at(work, old));
+	if (place(work, &order))
+		stop(work, old, order.wish.reason);
+	else if (!lost && node_fits_after(work->planner, at(work, old)->node, &order.wish.takes, &given_back))
+		stop(work, old, order.wish.reason); // makes room for it
+}
+
+static void replace_serving(struct work *work, uint32_t index)
+{
+	struct order order;
+	uint32_t old = work->planner->old[index];
+	if (!order_replacement(work, index, &order) || !serves(work, at(work, old)))
+		return;
+	uint32_t over = work->run > work->wanted ? work->run - work->wanted : 0;
+	if (over + work->draining < work->surge && place(work, &order))
+		return;
+	if (!over && work->draining < work->in->settings.unavailable && may_stop(work, at(work, old)))
+		stop(work, old, order.wish.reason); // the next step fills its place
+}
+
+static void roll(struct work *work)
+{
+	if (work->planner->cut_off)
+		return;
+	for (uint32_t i = 0; i < work->wanted; i++)
+		replace_idle(work, i);
+	for (uint32_t i = 0; i < work->wanted; i++)
+		replace_serving(work, i);
+}
+
+// Crashed often enough, and long enough ago, to be tried on another node.
+static bool should_move(const struct work *work, const struct plan_placement *placement)
+{
+	const struct plan_settings *settings = &work->in->settings;
+	uint32_t doubled = placement->moves < 6 ? placement->moves : 6;
+	uint64_t age = work->in->now_ms > placement->created_ms ? work->in->now_ms - placement->created_ms : 0;
+	bool crashed = placement->state == INSTANCE_BACKOFF &&
+		       placement->restarts >= (uint64_t)settings->crash_limit << doubled;
+	return settings->crash_limit && (crashed || placement->state == INSTANCE_FAILED) &&
+	       age >= settings->move_ms << doubled;
+}
+
+static void move_crashed(struct work *work)
+{
+	if (work->in->node_count < 2 || work->status->old || work->planner->cut_off || work->unplaced)
+		return;
+	for (uint32_t i = 0; i < work->wanted; i++) {
+		uint32_t current = work->planner->current[i];
+		if (current == PLAN_NONE || !should_move(work, at(work, current)))
+			continue;
+		struct order order = order_wanted(work, i, PLAN_CRASHED);
+		order.wish.except = at(work, current)->node;
+		order.replaces = current;
+		order.moves = at(work, current)->moves + 1;
+		if (node_choose(work->planner, &order.wish) == PLAN_NONE)
+			continue; // nothing better than where it is
+		place(work, &order);
+		stop(work, current, PLAN_CRASHED);
+	}
+}
+
+static uint32_t surge_of(const struct plan_settings *settings, uint32_t wanted)
+{
+	uint32_t surge = (uint32_t)(((uint64_t)wanted * settings->surge_percent + 99) / 100);
+	if (surge < settings->surge_min)
+		surge = settings->surge_min;
+	return surge || settings->unavailable ? surge : 1; // with neither nothing could ever be replaced
+}
+
+static void survey(struct work *work)
+{
+	struct planner *planner = work->planner;
+	for (uint32_t i = 0; i < work->wanted; i++)
+		planner->current[i] = planner->old[i] = PLAN_NONE;
+	uint32_t from = planner->first[work->process], to = planner->first[work->process + 1];
+	for (uint32_t i = from; i < to; i++)
+		count_one(work, planner->order[i]);
+	work->status->ready = work->ready;
+	work->extras = xcalloc(to - from, sizeof(*work->extras));
+	for (uint32_t i = from; i < to; i++)
+		seat(work, planner->order[i]);
+}
+
+static enum rollout judge(struct work *work, bool done)
+{
+	if (!work->wanted)
+		return ROLLOUT_STOPPED;
+	if (work->stalled && !done) {
+		if (work->status->failing == PLAN_NONE) // another process of the app
+			work->status->failing = work->planner->app_failing[work->in->processes[work->process].app];
+		return ROLLOUT_FAILED;
+	}
+	if (work->unplaced)
+		return ROLLOUT_NO_ROOM;
+	return done ? ROLLOUT_DONE : ROLLOUT_ROLLING;
+}
+
+static void uncount_spread(struct planner *planner, uint32_t process, uint32_t first_action)
+{
+	nodes_spread(planner, process, -1);
+	for (uint32_t i = first_action; i < planner->out->action_count; i++)
+		if (planner->out->actions[i].verb == PLAN_PLACE)
+			node_count_one(planner, planner->out->actions[i].node, -1);
+}
+
+void process_plan(struct planner *planner, uint32_t process)
+{
+	const struct plan_input *in = planner->in;
+	uint32_t app = in->processes[process].app, wanted = in->apps[app].stopped ? 0 : in->processes[process].wanted;
+	uint32_t unavailable = in->settings.unavailable;
+	struct work work = { .planner = planner,
+			     .in = in,
+			     .app = &in->apps[app],
+			     .status = &planner->out->statuses[process],
+			     .process = process,
+			     .wanted = wanted,
+			     .surge = surge_of(&in->settings, wanted),
+			     .floor = wanted > unavailable ? wanted - unavailable : 0,
+			     .stalled = planner->app_failing[app] != PLAN_NONE,
+			     .serving_old = PLAN_NONE };
+	*work.status = (struct plan_status){ .wanted = wanted, .failing = PLAN_NONE };
+	uint32_t first_action = planner->out->action_count;
+	nodes_spread(planner, process, 1);
+	survey(&work);
+	bool done = is_done(&work);
+	planner->app_unfinished[app] |= !done;
+	stop_extras(&work);
+	stop_replaced(&work);
+	fill(&work);
+	roll(&work);
+	move_crashed(&work);
+	work.status->rollout = judge(&work, done);
+	uncount_spread(planner, process, first_action);
+	free(work.extras);
+}
