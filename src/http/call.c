@@ -1,4 +1,4 @@
-#include "call.h"
+#include "http/call.h"
 
 #include "base/str.h"
 

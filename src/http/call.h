@@ -15,10 +15,10 @@ struct http_client {
 	struct address address;
 	char text[ADDRESS_TEXT_SIZE];
 	size_t max_connections, n_connections;
-	struct list connections; // all
-	struct list idle;	 // the youngest first
+	struct list connections;     // all
+	struct list idle;            // the youngest first
 	struct list waiting, active; // calls
-	struct task task;	 // finds connections for those that wait
+	struct task task;            // finds connections for those that wait
 	bool freeing;
 };
 
@@ -26,7 +26,7 @@ struct http_call {
 	struct http_client *client;
 	struct list link;
 	struct call_connection *connection; // NULL while waiting
-	struct http_call_spec spec;	    // the pointers in it are ended; callbacks and times stay
+	struct http_call_spec spec;         // the pointers in it are ended; callbacks and times stay
 	char *method, *target;
 	struct buf request; // kept whole while it may be sent again
 	size_t sent;
@@ -49,7 +49,7 @@ struct call_connection {
 	bool connecting, reused, answered; // answered: a byte of the answer has come
 	bool readable, blocked, eof;
 	bool send_broken; // the peer takes no more; it may still have answered
-	int error;	  // negative errno that broke it
+	int error;        // negative errno that broke it
 	bool running, dead;
 };
 

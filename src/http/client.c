@@ -1,7 +1,7 @@
 #include "http/client.h"
 
 #include "base/str.h"
-#include "call.h"
+#include "http/call.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -230,7 +230,7 @@ static enum placed place(struct http_client *client, struct http_call *call, str
 static struct http_call *next_waiting(struct http_client *client)
 {
 	struct http_call *call;
-	LIST_EACH (call, &client->waiting, link)
+	LIST_EACH(call, &client->waiting, link)
 		if (call->failure.code)
 			return call;
 	if (list_empty(&client->waiting))

@@ -12,12 +12,12 @@ struct http_call;
 
 struct http_call_spec {
 	const char *method, *target; // copied
-	const char *host;	     // for the Host header; NULL: the address
+	const char *host;            // for the Host header; NULL: the address
 	const struct http_header *headers;
 	size_t n_headers;
 	const void *body; // copied; NULL with stream_body
 	size_t body_len;
-	bool stream_body;	 // the body follows by http_call_write and http_call_end (chunked)
+	bool stream_body;         // the body follows by http_call_write and http_call_end (chunked)
 	unsigned head_timeout_ms; // until the answer's head, not counting while the request makes progress; 0: 30,000
 	unsigned idle_timeout_ms; // between bytes of the answer; 0: none
 

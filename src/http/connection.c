@@ -1,4 +1,4 @@
-#include "connection.h"
+#include "http/connection.h"
 
 #include "base/str.h"
 
@@ -255,8 +255,10 @@ static void arm_timer(struct connection *c)
 {
 	const struct http_server_config *config = &c->server->config;
 	const unsigned delays[] = {
-		[WAIT_IDLE] = config->idle_timeout_ms,	[WAIT_HEAD] = config->head_timeout_ms,
-		[WAIT_BODY] = config->body_timeout_ms,	[WAIT_WRITE] = config->body_timeout_ms,
+		[WAIT_IDLE] = config->idle_timeout_ms,
+		[WAIT_HEAD] = config->head_timeout_ms,
+		[WAIT_BODY] = config->body_timeout_ms,
+		[WAIT_WRITE] = config->body_timeout_ms,
 		[WAIT_LINGER] = LINGER_MS,
 	};
 	enum wait wait = what_for(c);

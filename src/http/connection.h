@@ -1,14 +1,14 @@
-// Private to src/http: what server.c, connection.c and exchange.c share. Events and public calls only store facts and wake
-// the connection's task; the task (connection.c) reads, parses, calls the handler and writes.
+// Private to src/http: what server.c, connection.c and exchange.c share. Events and public calls only store facts and
+// wake the connection's task; the task (connection.c) reads, parses, calls the handler and writes.
 #pragma once
 
 #include "base/list.h"
 #include "http/http1.h"
 #include "http/server.h"
 
-#define CONNECTION_IN_MAX (64 << 10)	  // bytes read but not parsed
-#define CONNECTION_OUT_MAX (64UL << 20)	  // bytes to be written; an answer beyond it is cut
-#define CONNECTION_LOW_WATER (64 << 10)	  // on_drain comes when no more wait
+#define CONNECTION_IN_MAX (64 << 10)       // bytes read but not parsed
+#define CONNECTION_OUT_MAX (64UL << 20)    // bytes to be written; an answer beyond it is cut
+#define CONNECTION_LOW_WATER (64 << 10)    // on_drain comes when no more wait
 #define CONNECTION_DISCARD_MAX (256 << 10) // an unread request body up to this is read and dropped, else: close
 
 struct http_server {
@@ -50,14 +50,14 @@ struct connection {
 	struct task task;
 	struct timer timer;
 	enum wait wait; // what the timer stands for
-	bool renew;	// and that it starts anew
+	bool renew;     // and that it starts anew
 	struct address peer;
 	struct http1_parser parser;
 	struct buf in, out;
 	struct http_exchange *x;
 	bool readable, blocked; // facts from poll: there may be bytes; the last write did not take all
 	bool eof, broken, closing, lingering, discarding;
-	bool switched; // to another protocol; the socket has been handed over
+	bool switched;      // to another protocol; the socket has been handed over
 	bool running, dead; // the task is on the stack; freed when it is done
 };
 

@@ -1,4 +1,4 @@
-#include "connection.h"
+#include "http/connection.h"
 
 #include "base/clock.h"
 #include "base/str.h"
@@ -278,8 +278,8 @@ void http_respond_abort(struct http_exchange *x)
 // RFC 9457. Reasons are our own and llhttp's static texts.
 static size_t write_problem(char text[512], unsigned status, const char *reason)
 {
-	int n = snprintf(text, 512, "{\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\"}\n", http_status_text(status), status,
-			 strpbrk(reason, "\"\\") ? "the request is malformed" : reason);
+	int n = snprintf(text, 512, "{\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\"}\n", http_status_text(status),
+			 status, strpbrk(reason, "\"\\") ? "the request is malformed" : reason);
 	return n < 512 ? (size_t)n : 511;
 }
 

@@ -1,7 +1,7 @@
 #include "http/http1.h"
 
 #include "base/str.h"
-#include "http1_head.h"
+#include "http/http1_head.h"
 
 #include <assert.h>
 #include <strings.h>

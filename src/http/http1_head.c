@@ -1,4 +1,4 @@
-#include "http1_head.h"
+#include "http/http1_head.h"
 
 #include <assert.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 #include "http/message.h"
 
 #include "base/str.h"
-#include "http1_head.h"
+#include "http/http1_head.h"
 
 #include <strings.h>
 

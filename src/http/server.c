@@ -1,7 +1,7 @@
 #include "http/server.h"
 
 #include "base/str.h"
-#include "connection.h"
+#include "http/connection.h"
 
 #include <errno.h>
 
@@ -24,7 +24,7 @@ static void accept_resumed(struct timer *timer)
 {
 	struct http_server *server = CONTAINER_OF(timer, struct http_server, accept_again);
 	struct listener *l;
-	LIST_EACH (l, &server->listeners, link)
+	LIST_EACH(l, &server->listeners, link)
 		poll_set(&l->poll, POLL_READ);
 }
 
@@ -32,7 +32,7 @@ static void accept_resumed(struct timer *timer)
 static void accept_paused(struct http_server *server)
 {
 	struct listener *l;
-	LIST_EACH (l, &server->listeners, link)
+	LIST_EACH(l, &server->listeners, link)
 		poll_set(&l->poll, 0);
 	timer_set(&server->accept_again, ACCEPT_PAUSE_MS);
 }
@@ -94,7 +94,7 @@ int http_server_listen(struct http_server *server, int fd, struct err *err)
 static void stop_listening(struct http_server *server)
 {
 	struct listener *l;
-	LIST_EACH (l, &server->listeners, link) {
+	LIST_EACH(l, &server->listeners, link) {
 		list_remove(&l->link);
 		poll_stop(&l->poll);
 		close(l->fd);
@@ -108,7 +108,7 @@ void http_server_drain(struct http_server *server)
 	server->draining = true;
 	stop_listening(server);
 	struct connection *c;
-	LIST_EACH (c, &server->connections, link)
+	LIST_EACH(c, &server->connections, link)
 		if (connection_is_idle(c) && !c->running)
 			connection_close(c);
 }

@@ -1,6 +1,6 @@
 // The HTTP/1.1 socket driver of a server: connections on the loop, keep-alive, limits, timeouts, back-pressure. It
-// carries the platform API, the agent's endpoint and whatever else answers requests; the router has its own. Runs on its
-// loop's thread. The protocol itself is in the sans-I/O parser and writer (http1.h).
+// carries the platform API, the agent's endpoint and whatever else answers requests; the router has its own. Runs on
+// its loop's thread. The protocol itself is in the sans-I/O parser and writer (http1.h).
 #pragma once
 
 #include "base/buf.h"
@@ -16,10 +16,10 @@ struct http_server_config {
 	// The request's head is complete. Answer now or later; the exchange lives until on_gone.
 	void (*on_request)(struct http_exchange *x, void *arg);
 	void *arg;
-	size_t max_connections;	    // 0: 10,000; beyond it, new connections are refused
-	unsigned head_timeout_ms;   // 0: 10,000
-	unsigned body_timeout_ms;   // 0: 30,000 without a byte
-	unsigned idle_timeout_ms;   // 0: 75,000 between requests
+	size_t max_connections;   // 0: 10,000; beyond it, new connections are refused
+	unsigned head_timeout_ms; // 0: 10,000
+	unsigned body_timeout_ms; // 0: 30,000 without a byte
+	unsigned idle_timeout_ms; // 0: 75,000 between requests
 };
 
 struct http_server *http_server_new(struct loop *loop, const struct http_server_config *config);
@@ -40,8 +40,8 @@ struct loop *http_exchange_loop(const struct http_exchange *x);
 // (complete: false). After it x is gone. Set it before returning from on_request if anything must be freed.
 void http_exchange_on_gone(struct http_exchange *x, void (*gone)(struct http_exchange *x, bool complete));
 
-// Collects the whole body (at most max bytes: beyond it the driver answers 413 itself and done is not called), then calls
-// done once. The body is valid during done only and has a NUL behind it.
+// Collects the whole body (at most max bytes: beyond it the driver answers 413 itself and done is not called), then
+// calls done once. The body is valid during done only and has a NUL behind it.
 void http_exchange_read_body(struct http_exchange *x, size_t max,
 			     void (*done)(struct http_exchange *x, const char *body, size_t n));
 
@@ -52,8 +52,9 @@ void http_exchange_stream_body(struct http_exchange *x,
 void http_exchange_pause(struct http_exchange *x);
 void http_exchange_resume(struct http_exchange *x);
 
-// A header of the answer to come; copied. Date and the framing headers (Content-Length, Transfer-Encoding, Connection) are
-// the driver's: they are left out here, and so is what cannot be sent (a name that is no token, control characters).
+// A header of the answer to come; copied. Date and the framing headers (Content-Length, Transfer-Encoding, Connection)
+// are the driver's: they are left out here, and so is what cannot be sent (a name that is no token, control
+// characters).
 void http_exchange_set_header(struct http_exchange *x, const char *name, const char *value);
 
 // The whole answer at once; copied. content_type NULL: no body header (for 204, 304 …). When the driver has answered by
@@ -69,8 +70,8 @@ void http_exchange_on_drain(struct http_exchange *x, void (*drain)(struct http_e
 void http_respond_end(struct http_exchange *x);
 void http_respond_abort(struct http_exchange *x);
 
-// Answers "101 Switching Protocols" with "Upgrade: protocol" and the headers set, then hands over the socket (non-blocking)
-// with what the client already sent behind its request appended to early. The request must have been read to its end. on_gone
-// is called first, and x is gone on return, also with an error.
-// Blocks never: the 101 head is written at once or an error comes back (-EPIPE …).
+// Answers "101 Switching Protocols" with "Upgrade: protocol" and the headers set, then hands over the socket
+// (non-blocking) with what the client already sent behind its request appended to early. The request must have been
+// read to its end. on_gone is called first, and x is gone on return, also with an error. Blocks never: the 101 head is
+// written at once or an error comes back (-EPIPE …).
 int http_exchange_upgrade(struct http_exchange *x, const char *protocol, struct buf *early, int *ret_fd);

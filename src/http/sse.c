@@ -13,7 +13,8 @@ struct sse_parser {
 	bool running, freed; // on_event may free the parser
 };
 
-struct sse_parser *sse_parser_new(size_t max_event, void (*on_event)(const struct sse_event *event, void *arg), void *arg)
+struct sse_parser *sse_parser_new(size_t max_event, void (*on_event)(const struct sse_event *event, void *arg),
+				  void *arg)
 {
 	struct sse_parser *p = xcalloc(1, sizeof(*p));
 	*p = (struct sse_parser){

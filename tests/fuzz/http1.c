@@ -1,7 +1,7 @@
-// The HTTP/1.1 parser, requests and responses: however the bytes are cut, it must say the same; what it accepts must, written
-// again by our writers, be understood as the same; and llhttp alone must see the same bodies in it.
-#include "base/str.h"
+// The HTTP/1.1 parser, requests and responses: however the bytes are cut, it must say the same; what it accepts must,
+// written again by our writers, be understood as the same; and llhttp alone must see the same bodies in it.
 #include "http/http1.h"
+#include "base/str.h"
 
 #include <assert.h>
 #include <llhttp.h>
@@ -58,7 +58,8 @@ static void tell_head(struct story *s)
 	} else {
 		const struct http_request *r = &p->request;
 		assert(strlen(r->path) + strlen(r->query) <= strlen(r->target) + 1);
-		buf_addf(&s->log, "HEAD %s %s %s %s %s %u\n", r->method, r->target, r->path, r->query, r->host, r->minor);
+		buf_addf(&s->log, "HEAD %s %s %s %s %s %u\n", r->method, r->target, r->path, r->query, r->host,
+			 r->minor);
 		buf_addf(&s->again, "%s %s HTTP/1.%u\r\n", r->method, r->target, r->minor);
 		tell_headers(s, &r->headers);
 	}

@@ -159,7 +159,8 @@ static void test_keep_alive(UNUSED void **state)
 	// The same connection again, byte by byte, and a body of ours.
 	BEGIN(&seen, .method = "POST", .body = "abc", .body_len = 3);
 	raw_expect(&b.rig, &raw, "Content-Length: 3\r\n\r\nabc");
-	for (const char *c = "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n2\r\nyz\r\n0\r\n\r\n"; *c; c++) {
+	for (const char *c = "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n2\r\nyz\r\n0\r\n\r\n";
+	     *c; c++) {
 		raw_send(&raw, (char[]){ *c, '\0' });
 		raw_expect_len(&b.rig, &raw, 0);
 	}
@@ -517,10 +518,12 @@ static void test_free_ends(UNUSED void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_keep_alive),    cmocka_unit_test(test_pool),     cmocka_unit_test(test_stale),
-		cmocka_unit_test(test_idle_close_seen), cmocka_unit_test(test_errors), cmocka_unit_test(test_timeouts),
-		cmocka_unit_test(test_streamed_body), cmocka_unit_test(test_pause),    cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_upgrade),	      cmocka_unit_test(test_free_ends),
+		cmocka_unit_test(test_keep_alive),    cmocka_unit_test(test_pool),
+		cmocka_unit_test(test_stale),         cmocka_unit_test(test_idle_close_seen),
+		cmocka_unit_test(test_errors),        cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_streamed_body), cmocka_unit_test(test_pause),
+		cmocka_unit_test(test_cancel),        cmocka_unit_test(test_upgrade),
+		cmocka_unit_test(test_free_ends),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

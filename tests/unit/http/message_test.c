@@ -8,7 +8,9 @@
 
 static void test_tokens(UNUSED void **state)
 {
-	struct http_header items[] = { { "connection", "keep-alive ,Upgrade,, x" }, { "b", "upgraded" }, { "connection", "close" } };
+	struct http_header items[] = { { "connection", "keep-alive ,Upgrade,, x" },
+				       { "b", "upgraded" },
+				       { "connection", "close" } };
 	struct http_headers h = { .items = items, .n = ARRAY_LEN(items) };
 	assert_true(http_header_has_token(&h, "connection", "upgrade"));
 	assert_true(http_header_has_token(&h, "connection", "keep-alive"));

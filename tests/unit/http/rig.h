@@ -34,8 +34,8 @@ struct raw {
 struct raw raw_connect(const struct address *address);
 struct raw raw_accepted(struct rig *rig, int listen_fd); // waits for one
 void raw_clear(struct raw *raw);
-void raw_send(struct raw *raw, const char *text); // small: fits the socket's buffer
-void raw_read(struct raw *raw);			  // what is there now
+void raw_send(struct raw *raw, const char *text);                    // small: fits the socket's buffer
+void raw_read(struct raw *raw);                                      // what is there now
 void raw_expect(struct rig *rig, struct raw *raw, const char *text); // waits until it was received; forgets up to there
 void raw_expect_len(struct rig *rig, struct raw *raw, size_t n);
 void raw_expect_closed(struct rig *rig, struct raw *raw);

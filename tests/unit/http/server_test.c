@@ -139,14 +139,14 @@ static void stop(struct bench *b)
 }
 
 // A bench and one raw client, for most tests.
-#define WITH_SERVER(...)                                                     \
-	struct bench b = start(&(struct http_server_config){ __VA_ARGS__ }); \
-	bench = &b;                                                          \
+#define WITH_SERVER(...)                                                                                               \
+	struct bench b = start(&(struct http_server_config){ __VA_ARGS__ });                                           \
+	bench = &b;                                                                                                    \
 	struct raw raw = raw_connect(&b.address)
 
-#define DONE()            \
-	raw_clear(&raw);  \
-	stop(&b);         \
+#define DONE()                                                                                                         \
+	raw_clear(&raw);                                                                                               \
+	stop(&b);                                                                                                      \
 	assert_int_equal(b.gone, b.requests)
 
 static bool all_gone(void *arg)
@@ -193,8 +193,9 @@ static void test_old_keep_alive(UNUSED void **state)
 static void test_byte_by_byte(UNUSED void **state)
 {
 	WITH_SERVER();
-	static const char text[] = "POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
-				   "GET / HTTP/1.1\r\n" H "Connection: close\r\n\r\n";
+	static const char text[] =
+		"POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+		"GET / HTTP/1.1\r\n" H "Connection: close\r\n\r\n";
 	raw_send(&raw, "GET / HTTP/1.1\r\n" H "\r\n");
 	raw_expect(&b.rig, &raw, "hello");
 	for (const char *c = text; *c; c++) {

@@ -33,7 +33,9 @@ static void test_parse(UNUSED void **state)
 	parsed("event: x\nid: 7\ndata: a\ndata:b\ndata\ndata:  c\n\ndata: d\n\n", "{x|7|a\nb\n\n c}{message|7|d}");
 	parsed("data: a\r\ndata: b\r\n\r\ndata: c\r\rdata: d\n\r\n", "{message||a\nb}{message||c}{message||d}");
 	parsed(": comment\n\nevent: x\n\nretry: 5\nother: y\n\n", "");
-	parsed("\xef\xbb\xbf" "data: a\n\n", "{message||a}");
+	parsed("\xef\xbb\xbf"
+	       "data: a\n\n",
+	       "{message||a}");
 	parsed("data:\n\n", "{message||}");
 	parsed("id: 1\n\ndata: a\n\nid\ndata: b\n\n", "{message|1|a}{message||b}");
 	parsed("data: unfinished\n", "");
