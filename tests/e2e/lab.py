@@ -208,3 +208,32 @@ class Load:
         assert self.sent >= least, f"only {self.sent} requests in {self.seconds:.1f} s: less than the {least:.0f} that count as load"
         assert not self.failures, f"{len(self.failures)} of {self.sent} failed: {self.failures[:5]}"
         assert self.good == self.sent
+
+
+class Uplink:
+    """Lets the platform's namespace out through the machine, for a step that needs a package registry."""
+
+    def __init__(self, platform):
+        self.netns = platform.netns
+        self.link = f"dtup{os.getpid() % 10000}"
+        self.table = f"dt_uplink_{os.getpid()}"
+
+    def __enter__(self):
+        inner = self.link + "i"
+        run("ip", "link", "add", self.link, "type", "veth", "peer", "name", inner, "netns", self.netns)
+        run("ip", "addr", "add", "198.18.77.1/30", "dev", self.link)
+        run("ip", "link", "set", self.link, "up")
+        run("ip", "-n", self.netns, "addr", "add", "198.18.77.2/30", "dev", inner)
+        run("ip", "-n", self.netns, "link", "set", inner, "up")
+        run("ip", "-n", self.netns, "route", "add", "default", "via", "198.18.77.1")
+        self.forwarding = pathlib.Path("/proc/sys/net/ipv4/ip_forward")
+        self.before = self.forwarding.read_text()
+        self.forwarding.write_text("1")
+        run("nft", "-f", "-", input=f"""table ip {self.table} {{
+            chain postrouting {{ type nat hook postrouting priority 100; ip saddr 198.18.77.0/30 masquerade; }} }}""")
+        return self
+
+    def __exit__(self, *_):
+        run("nft", "delete", "table", "ip", self.table, check=False)
+        run("ip", "link", "del", self.link, check=False)
+        self.forwarding.write_text(self.before)

@@ -1,0 +1,106 @@
+"""What a push says: to a person who made a mistake, whose app does not come up, whose build fails."""
+import subprocess
+
+import pytest
+
+from lab import APPS, wait_for
+
+CLI_MANIFEST, CLI_BUILD, CLI_NOT_SERVING, CLI_NOT_FOUND, CLI_DENIED, CLI_UNREACHABLE = 3, 4, 5, 6, 7, 9
+
+
+@pytest.fixture()
+def folder(tmp_path):
+    subprocess.run(["gcc", "-O2", "-static", "-o", tmp_path / "hello", APPS / "hello-c" / "hello.c"], check=True)
+    return tmp_path
+
+
+def manifest(folder, text):
+    (folder / "dialtone.yaml").write_text(text)
+
+
+def test_a_mistake_in_the_manifest_names_place_and_remedy(platform, folder):
+    manifest(folder, "name: wrong\nruntime: none\nprocesses:\n  web:\n    comand: ./hello\n")
+    said = platform.push(folder, check=False)
+    assert said.returncode == CLI_MANIFEST
+    assert "dialtone.yaml:5:" in said.stderr and "command" in said.stderr
+    manifest(folder, "name: wrong\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 256\n")
+    said = platform.push(folder, check=False)
+    assert said.returncode == CLI_MANIFEST and "dialtone.yaml:6:" in said.stderr and "256M" in said.stderr
+
+
+def test_an_unknown_runtime_is_named(platform, folder):
+    manifest(folder, "name: wrong\nruntime: cobol@1\nprocesses:\n  web:\n    command: ./hello\n")
+    said = platform.push(folder, check=False)
+    assert said.returncode != 0 and "cobol" in said.stderr and "hint:" in said.stderr
+
+
+def test_an_app_that_crashes_says_status_and_last_lines(platform, folder):
+    manifest(folder, "name: crash\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    port: 8080\nenv:\n  PORT: nonsense\n")
+    (folder / "crash.c").write_text(
+        '#include <stdio.h>\nint main(void) { puts("about to fail"); fflush(stdout); fputs("no database\\n", stderr); return 7; }\n')
+    subprocess.run(["gcc", "-static", "-o", folder / "hello", folder / "crash.c"], check=True)
+    manifest(folder, "name: crash\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n")
+    said = platform.push(folder, "--timeout", "60s", check=False)
+    assert said.returncode == CLI_NOT_SERVING, said.stderr
+    assert "exit status 7" in said.stderr and "no database" in said.stderr and "hint:" in said.stderr
+    why = platform.cli("why", "crash").stdout
+    assert "exit status 7" in why and "no database" in why
+
+
+def test_a_bad_release_leaves_the_good_one_serving(platform, folder):
+    manifest(folder, "name: safe\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n")
+    platform.push(folder)
+    manifest(folder, "name: safe\nruntime: none\nprocesses:\n  web:\n    command: ./missing\n    memory: 32M\n")
+    said = platform.push(folder, "--timeout", "60s", check=False)
+    assert said.returncode == CLI_NOT_SERVING and "still serving" in said.stderr, said.stderr
+    assert platform.get("safe")[0] == 200
+    platform.cli("rollback", "safe")
+    assert platform.get("safe")[0] == 200 and len(platform.ready("safe", 1)) == 1
+
+
+def test_a_failing_build_deploys_nothing(platform, folder):
+    manifest(folder, "name: nobuild\nruntime: none\nbuild:\n  command: sh -c 'echo compiling; exit 3'\nprocesses:\n  web:\n    command: ./hello\n")
+    said = platform.push(folder, check=False)
+    assert said.returncode == CLI_BUILD, said.stderr
+    assert "compiling" in said.stderr and "nothing was deployed" in said.stderr
+    assert platform.cli("app", "nobuild", check=False).returncode == CLI_NOT_FOUND
+
+
+def test_plan_shows_what_push_then_does(platform, folder):
+    manifest(folder, "name: plan\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\nenv:\n  OLD: x\n")
+    assert platform.json("plan", folder)["changed"]
+    platform.push(folder)
+    assert not platform.json("plan", folder)["changes"]
+    manifest(folder, "name: plan\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 64M\n")
+    changes = {c["path"]: c for c in platform.json("plan", folder)["changes"]}
+    assert changes["processes.web.memory"]["before"] == "32M" and changes["processes.web.memory"]["after"] == "64M"
+    assert changes["env.OLD"]["before"] == "x" and changes["env.OLD"].get("after") is None
+    platform.push(folder)
+    assert not platform.json("plan", folder)["changes"]
+
+
+def test_a_shell_line_is_refused_without_a_shell(platform, folder):
+    manifest(folder, "name: shell\nruntime: none\nprocesses:\n  web:\n    command: ./hello | cat\n")
+    said = platform.push(folder, check=False)
+    assert said.returncode != 0 and "shell" in said.stderr
+
+
+def test_a_request_without_a_token_is_refused(platform):
+    script = ("import urllib.request, urllib.error\n"
+              "try: urllib.request.urlopen('http://127.0.0.1:7070/v1/status')\n"
+              "except urllib.error.HTTPError as e: print(e.code, e.headers['content-type'])\n")
+    import lab
+    said = lab.run(*platform.inside("/usr/bin/python3", "-c", script)).stdout
+    assert said.startswith("401 application/problem+json")
+    denied = platform.cli("apps", check=False)
+    assert denied.returncode == 0
+    platform.env["DIALTONE_TOKEN"] = "wrong"
+    try:
+        assert platform.cli("apps", check=False).returncode == CLI_DENIED
+    finally:
+        del platform.env["DIALTONE_TOKEN"]
+
+
+def test_nobody_there_is_said_so(platform):
+    said = platform.cli("apps", "--api", "http://127.0.0.1:1", check=False)
+    assert said.returncode in (CLI_UNREACHABLE, CLI_NOT_FOUND) and "hint:" in said.stderr

@@ -1,0 +1,136 @@
+"""The day-to-day verbs on a running app, and the shape of their JSON."""
+import subprocess
+
+import pytest
+
+from lab import APPS, wait_for
+
+
+@pytest.fixture(scope="module")
+def app(platform, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verbs")
+    subprocess.run(["gcc", "-O2", "-static", "-o", folder / "hello", APPS / "hello-c" / "hello.c"], check=True)
+    (folder / "dialtone.yaml").write_text(
+        "name: verbs\nruntime: none\nstack: shell\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\nenv:\n  COLOUR: blue\n")
+    platform.push(folder)
+    return "verbs"
+
+
+SHAPES = {
+    ("apps",): {"items": [{"name", "state", "release", "processes", "urls", "updated_ms"}]},
+    ("app", "verbs"): {"name", "uid", "tenant", "environment", "spec", "release", "stopped", "state", "urls", "processes",
+                       "revision"},
+    ("ps", "verbs"): {"items": [{"instance", "process", "index", "node", "release", "state", "address", "restarts",
+                                 "started_ms"}]},
+    ("releases", "verbs"): {"items": [{"release", "artifact", "created_ms", "by", "reason", "spec", "current"}]},
+    ("events", "verbs"): {"items": [{"at_ms", "type", "message"}]},
+    ("audit",): {"items": [{"at_ms", "who", "from", "action", "outcome"}]},
+    ("why", "verbs"): {"app", "state", "summary", "missing", "exits", "probes", "hints"},
+    ("nodes",): {"items": [{"name", "state", "memory_bytes", "cpu_millis"}]},
+    ("stacks",): {"items": [{"name", "version", "layers"}]},
+    ("runtimes",): {"items": [{"name", "version", "layers"}]},
+    ("status",): {"platform", "nodes", "apps", "instances", "store"},
+    ("env", "verbs"): {"COLOUR"},
+    ("version",): {"version"},
+    ("doctor",): {"items": [{"state", "what", "detail"}]},
+}
+
+
+@pytest.mark.parametrize("words", SHAPES, ids=" ".join)
+def test_json_has_its_shape(platform, app, words):
+    answer, shape = platform.json(*words), SHAPES[words]
+    if isinstance(shape, set):
+        assert shape <= set(answer), shape - set(answer)
+        return
+    for key, (fields,) in shape.items():
+        assert answer[key], f"{key} is empty"
+        for item in answer[key]:
+            assert fields <= set(item), fields - set(item)
+
+
+@pytest.mark.parametrize("words", [w for w in SHAPES if w != ("version",)], ids=" ".join)
+def test_tables_are_for_people(platform, app, words):
+    said = platform.cli(*words, check=False)
+    assert said.stdout.strip() and "\033" not in said.stdout and "(null)" not in said.stdout
+
+
+def test_env_change_makes_a_release_that_sees_it(platform, app):
+    before = platform.json("app", app)["release"]
+    platform.cli("env", app, "COLOUR=green", "SIZE=big")
+    assert platform.json("env", app)["COLOUR"] == "green"
+    assert platform.json("app", app)["release"] == before + 1
+    assert platform.get(app, "/env/COLOUR")[2] == "green\n"
+    platform.cli("env", app, "--unset", "SIZE")
+    assert "SIZE" not in platform.json("env", app)
+
+
+def test_stop_and_start(platform, app):
+    platform.cli("stop", app)
+    status, headers, _ = platform.get(app)
+    assert status == 503 and headers["x-dialtone-error"] == "stopped"
+    platform.cli("start", app)
+    assert platform.get(app)[0] == 200
+
+
+def test_run_passes_the_exit_status_on(platform, app):
+    said = platform.cli("run", app, "sh", "-c", "echo out; echo err >&2; echo $COLOUR; exit 42", check=False)
+    assert said.returncode == 42 and "out" in said.stdout and "err" in said.stderr and "green" in said.stdout
+
+
+def test_run_reads_standard_input(platform, app):
+    said = platform.cli("run", app, "cat", input="through\n")
+    assert said.stdout == "through\n"
+
+
+def test_exec_is_inside_the_instance(platform, app):
+    said = platform.cli("exec", app, "sh", "-c", "echo $INSTANCE_INDEX; ls /app")
+    assert said.stdout.splitlines()[0] == "0" and "hello" in said.stdout
+    assert platform.cli("exec", app, "sh", "-c", "exit 9", check=False).returncode == 9
+
+
+def test_logs_keep_past_instances(platform, app):
+    platform.get(app, "/log/3")
+    wait_for("the lines", lambda: "line 2 of 3" in platform.cli("logs", app).stdout)
+    platform.cli("restart", app)
+    said = platform.cli("logs", app, "--tail", "1000").stdout
+    assert "line 2 of 3" in said and "web.0" in said and "OUT" in said
+    lines = [l for l in said.splitlines() if " of 3" in l]
+    assert [l.split()[-3] for l in lines[-3:]] == ["0", "1", "2"]
+
+
+def test_scale_and_its_limits(platform, app):
+    platform.cli("scale", app, "web=3")
+    assert len(platform.ready(app, 3)) == 3
+    assert sorted(i["index"] for i in platform.instances(app)) == [0, 1, 2]
+    bad = platform.cli("scale", app, "nothere=2", check=False)
+    assert bad.returncode != 0 and "nothere" in bad.stderr
+    platform.cli("scale", app, "web=1")
+
+
+def test_what_cannot_be_placed_says_why(platform, app):
+    said = platform.cli("scale", app, "web=1000", "--no-wait", check=False)
+    if said.returncode == 0:
+        why = wait_for("a reason", lambda: (lambda w: w if w["nodes"] else None)(platform.json("why", app)))
+        assert "memory" in why["nodes"][0]["refused"] or "cpu" in why["nodes"][0]["refused"]
+    platform.cli("scale", app, "web=1")
+
+
+def test_delete_leaves_nothing(platform, app):
+    instance = platform.instances(app)[0]["instance"]
+    assert platform.cli("delete", app, check=False).returncode == 2  # without --yes and without a terminal
+    platform.cli("delete", app, "--yes")
+    assert platform.cli("app", app, check=False).returncode == 6
+    assert platform.get(app)[0] == 404
+    wait_for("the container to go", lambda: not (platform.data / "node" / "instances" / instance / "bundle" / "config.json").exists())
+
+
+def test_completion_is_valid_shell(platform):
+    script = platform.cli("completion", "bash").stdout
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_mistyped_words_get_a_suggestion(platform):
+    said = platform.cli("psuh", check=False)
+    assert said.returncode == 2 and "did you mean 'push'" in said.stderr
+    said = platform.cli("logs", "x", "--folow", check=False)
+    assert said.returncode == 2 and "--follow" in said.stderr
