@@ -25,6 +25,12 @@ static bool is_cgroup2(const char *path)
 	return statfs(path, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
 }
 
+static bool is_cgroup(const char *path)
+{
+	struct statfs fs;
+	return statfs(path, &fs) == 0 && (fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
+}
+
 int cgroup_detect(enum cgroup_version *ret, struct err *err)
 {
 	if (is_cgroup2(ROOT)) {
@@ -208,7 +214,8 @@ int cgroup_remove(enum cgroup_version version, const char *path, struct err *err
 		if (entry->d_name[0] == '.' || entry->d_type == DT_LNK)
 			continue;
 		AUTO_FREE char *directory = xasprintf(ROOT "/%s%s", entry->d_name, path);
-		int r = remove_directory(directory, deadline_ms);
+		// Where a hybrid's unified hierarchy was detached, crun writes plain files into the bare mount point.
+		int r = is_cgroup(directory) ? remove_directory(directory, deadline_ms) : tree_remove(directory, NULL);
 		if (r < 0)
 			result = err_set_errno(err, r, "cannot remove control group '%s'", directory);
 	}

@@ -29,7 +29,7 @@ static const char skeleton[] =
 	"	}\n"
 	"	chain between {\n"
 	"		type filter hook forward priority -200; policy accept;\n"
-	"		meta ibrname \"dt$\" jump pair\n"
+	"		iifname \"dt$.*\" jump pair\n"
 	"	}\n"
 	"	chain pair {\n"
 	"		meta mark set 0\n"
