@@ -56,6 +56,7 @@ void loop_free(struct loop *loop)
 	if (!loop)
 		return;
 	uv_close((uv_handle_t *)&loop->idle, NULL);
+	uv_run(&loop->uv, UV_RUN_NOWAIT); // takes a loop_stop that came while the loop did not run
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
 	int r = uv_loop_close(&loop->uv);
 	assert(r == 0);
