@@ -331,25 +331,37 @@ static int make_what_is_missing(struct build *b, bool *ret_built, struct err *er
 	return r == 0 && *ret_built ? image_file_write(b->cache, &b->image, b->made_from, err) : r;
 }
 
+static int build_all(struct build *b, const char *recipe, bool *ret_built, struct err *err)
+{
+	int r = recipe_read(recipe, &b->recipe, err);
+	if (r == 0)
+		r = lock_read(recipe, &b->lock, err);
+	if (r == 0)
+		r = stack_below(b, b->recipe.over, &b->over, err);
+	if (r == 0)
+		r = take_turn(b, err);
+	if (r < 0)
+		return r;
+	compute_made_from(b);
+	r = make_what_is_missing(b, ret_built, err);
+	return r < 0 ? err_wrap(err, "building '%s'", b->recipe.name) : 0;
+}
+
 int image_build(const char *recipe, const char *cache, const struct image_build_options *options, struct image *ret,
 		bool *ret_built, struct err *err)
 {
 	static const struct image_build_options defaults;
-	CLEANUP(build_clear) struct build b = { .cache = cache, .options = options ? options : &defaults, .turn = -1 };
-	bool built = false;
-	int r = recipe_read(recipe, &b.recipe, err);
-	if (r == 0)
-		r = lock_read(recipe, &b.lock, err);
-	if (r == 0)
-		r = stack_below(&b, b.recipe.over, &b.over, err);
-	if (r == 0)
-		r = take_turn(&b, err);
+	int r = dir_make(cache, 0755, err);
 	if (r < 0)
 		return r;
-	compute_made_from(&b);
-	r = make_what_is_missing(&b, &built, err);
+	AUTO_FREE char *absolute = realpath(cache, NULL);
+	if (!absolute)
+		return err_set_errno(err, -errno, "cannot open the cache '%s'", cache);
+	CLEANUP(build_clear) struct build b = { .cache = absolute, .options = options ? options : &defaults, .turn = -1 };
+	bool built = false;
+	r = build_all(&b, recipe, &built, err);
 	if (r < 0)
-		return err_wrap(err, "building '%s'", b.recipe.name);
+		return r;
 	if (ret_built)
 		*ret_built = built;
 	*ret = b.image;

@@ -16,6 +16,7 @@
 #define SUITE "bookworm"
 #define INSTALL_TIMEOUT_MS (20u * 60 * 1000)
 #define STATUS_MAX (16u << 20)
+#define WITHOUT_FILE "var/lib/dpkg/without"
 
 // mmdebstrap runs this with its root as the argument, at the stages "setup" and "extract". Packages are linked in from the
 // cache and back into it.
@@ -43,18 +44,15 @@ static const char hook[] =
 	"	;;\n"
 	"esac\n";
 
-// Only what apt needs to know; what such a package itself depends on was settled when its layer was made.
+// A control stanza becomes one of a dpkg status. The rest stays as it is: apt takes a version with other fields for
+// another version.
 static void add_installed(struct buf *status, const char *stanza)
 {
-	static const char *const fields[] = { "Package:", "Version:", "Architecture:", "Multi-Arch:", "Provides:", "Source:" };
-	for (const char *line = stanza; *line;) {
-		size_t n = strcspn(line, "\n");
-		for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-			if (str_starts(line, fields[i]))
-				buf_addf(status, "%.*s\n", (int)n, line);
-		line += n + (line[n] != '\0');
-	}
-	buf_add_str(status, "Status: install ok installed\nMaintainer: -\nDescription: -\n\n");
+	buf_add_str(status, "Status: install ok installed\n");
+	buf_add_str(status, stanza);
+	if (!str_ends(stanza, "\n"))
+		buf_add_str(status, "\n");
+	buf_add_str(status, "\n");
 }
 
 static int add_layer_status(const struct making *m, const char *digest, struct buf *status, struct err *err)
@@ -78,23 +76,53 @@ static int add_layer_status(const struct making *m, const char *digest, struct b
 	return r;
 }
 
+static bool is_listed(const struct texts *t, const char *text)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (str_eq(t->items[i], text))
+			return true;
+	return false;
+}
+
+// A package that a recipe goes without is there as far as apt can see, unless this recipe asks for it.
+static void add_without(const struct making *m, const char *name, struct buf *status)
+{
+	AUTO_FREE char *line = xasprintf("Package: %s\n", name);
+	if (is_listed(&m->recipe->packages, name) || strstr(buf_str(status), line))
+		return;
+	buf_addf(status,
+		 "%sStatus: install ok installed\nVersion: 9999:0\nArchitecture: all\nMulti-Arch: foreign\n"
+		 "Maintainer: -\nDescription: -\n\n",
+		 line);
+}
+
+// The layers below went without some packages, too: they say so in a file of theirs.
+static int add_layer_without(const struct making *m, const char *digest, struct buf *status, struct err *err)
+{
+	AUTO_FREE char *root = layer_path(m->cache, digest);
+	AUTO_FREE char *path = xasprintf("%s/" WITHOUT_FILE, root);
+	AUTO_BUF struct buf text = BUF_INIT(STATUS_MAX);
+	int r = file_read(path, &text, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	AUTO_FREE char *lines = buf_take(&text);
+	for (char *at = lines; at && *at;)
+		add_without(m, strsep(&at, "\n"), status);
+	return 0;
+}
+
 static int write_status(const struct making *m, struct err *err)
 {
 	AUTO_BUF struct buf status = BUF_INIT(STATUS_MAX);
 	int r = 0;
 	for (size_t i = 0; i < m->n_below && r == 0; i++)
 		r = add_layer_status(m, m->below[i], &status, err);
+	for (size_t i = 0; i < m->n_below && r == 0; i++)
+		r = add_layer_without(m, m->below[i], &status, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < m->recipe->without.n; i++) {
-		const char *name = m->recipe->without.items[i];
-		AUTO_FREE char *line = xasprintf("Package: %s\n", name);
-		if (!strstr(buf_str(&status), line))
-			buf_addf(&status,
-				 "Package: %s\nVersion: 9999:0\nArchitecture: all\nMulti-Arch: foreign\n"
-				 "Status: install ok installed\nMaintainer: -\nDescription: -\n\n",
-				 name);
-	}
+	for (size_t i = 0; i < m->recipe->without.n; i++)
+		add_without(m, m->recipe->without.items[i], &status);
 	AUTO_FREE char *path = xasprintf("%s/status", m->scratch);
 	return file_write_atomic(path, buf_str(&status), buf_len(&status), 0644, err);
 }
@@ -229,6 +257,15 @@ static int prepare(struct making *m, struct err *err)
 	return r;
 }
 
+static int write_without(const struct making *m, struct err *err)
+{
+	AUTO_BUF struct buf text = BUF_INIT(1 << 20);
+	for (size_t i = 0; i < m->recipe->without.n; i++)
+		buf_addf(&text, "%s\n", m->recipe->without.items[i]);
+	AUTO_FREE char *path = xasprintf("%s/" WITHOUT_FILE, m->root);
+	return buf_len(&text) ? file_write_atomic(path, buf_data(&text), buf_len(&text), 0644, err) : 0;
+}
+
 int making_debian(struct making *m, struct err *err)
 {
 	if (!m->recipe->packages.n)
@@ -250,6 +287,8 @@ int making_debian(struct making *m, struct err *err)
 	}
 	if (r == 0)
 		r = read_installed(m, &reason);
+	if (r == 0)
+		r = write_without(m, &reason);
 	if (r < 0) {
 		if (err)
 			*err = reason;

@@ -56,7 +56,7 @@ static int make_folder(const struct making *m, const char *path, struct err *err
 	return 0;
 }
 
-static int make_parent(const struct making *m, const char *path, struct err *err)
+int making_parent(const struct making *m, const char *path, struct err *err)
 {
 	const char *slash = strrchr(path, '/');
 	AUTO_FREE char *parent = xstrndup(path, slash ? (size_t)(slash - path) : 0);
@@ -83,7 +83,7 @@ static int put_directories(const struct making *m, struct err *err)
 static int put_bytes(const struct making *m, const char *path, const char *bytes, size_t n, struct err *err)
 {
 	AUTO_FREE char *whole = xasprintf("%s%s%s", m->root, *path == '/' ? "" : "/", path);
-	int r = make_parent(m, path, err);
+	int r = making_parent(m, path, err);
 	if (r == 0)
 		r = file_write_atomic(whole, bytes, n, 0644, err);
 	if (r == 0 && chmod(whole, n > 2 && bytes[0] == '#' && bytes[1] == '!' ? 0755 : 0644) < 0)
@@ -106,7 +106,7 @@ static int put_links(const struct making *m, struct err *err)
 	for (size_t i = 0; i < m->recipe->links.n; i++) {
 		const struct pair *l = &m->recipe->links.items[i];
 		AUTO_FREE char *whole = xasprintf("%s%s", m->root, l->key);
-		int r = make_parent(m, l->key, err);
+		int r = making_parent(m, l->key, err);
 		if (r < 0)
 			return r;
 		r = tree_remove(whole, err);
@@ -174,7 +174,7 @@ static int put_keystore(const struct making *m, struct err *err)
 		if (file_exists(bundle) != 1)
 			continue;
 		AUTO_FREE char *to = xasprintf("%s%s", m->root, m->recipe->keystore);
-		int r = make_parent(m, m->recipe->keystore, err);
+		int r = making_parent(m, m->recipe->keystore, err);
 		if (r == 0)
 			r = keystore_write(bundle, to, err);
 		if (r == 0 && chmod(to, 0644) < 0)
@@ -242,8 +242,19 @@ static const char *const never[] = {
 	"usr/share/pixmaps", "**/__pycache__/*.pyc.*",
 };
 
+static bool has_key(const struct pairs *p, const char *path)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->items[i].key[0] == '/' && str_eq(p->items[i].key + 1, path))
+			return true;
+	return false;
+}
+
 static bool goes(const struct making *m, const char *path, bool is_dir)
 {
+	// What the recipe itself put there stays, but for what its commands needed.
+	if (!str_starts(path, "tmp/") && (has_key(&m->recipe->files, path) || has_key(&m->recipe->links, path)))
+		return false;
 	for (size_t i = 0; i < ARRAY_LEN(never); i++)
 		if (ignore_glob(never[i], path))
 			return true;
@@ -253,7 +264,7 @@ static bool goes(const struct making *m, const char *path, bool is_dir)
 			return true;
 	}
 	if (ignore_glob("var/lib/dpkg/*", path))
-		return !str_eq(path, "var/lib/dpkg/status.d");
+		return !str_eq(path, "var/lib/dpkg/status.d") && !str_eq(path, "var/lib/dpkg/without");
 	// Of the documentation the licences stay.
 	return !is_dir && ignore_glob("usr/share/doc/*/**", path) && !ignore_glob("usr/share/doc/*/copyright", path);
 }

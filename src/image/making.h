@@ -19,6 +19,9 @@ struct making {
 
 void making_say(const struct making *m, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+// Makes the folders above path (in the layer), those that are missing with mode 755 whatever the umask is.
+int making_parent(const struct making *m, const char *path, struct err *err);
+
 // Runs argv (NULL-terminated) in dir with umask 022 and a fixed locale. -EIO with its last lines unless it exits 0.
 int making_run(const char *dir, const char *const *argv, unsigned timeout_ms, struct err *err);
 

@@ -89,10 +89,10 @@ static int check_lock(struct making *m, const struct npm_package *p, const char 
 
 static int take_path(struct making *m, const char *package, const struct pair *take, struct err *err)
 {
-	AUTO_FREE char *from = xasprintf("%s/%s", package, take->key);
+	bool whole = str_eq(take->key, ".");
+	AUTO_FREE char *from = xasprintf("%s%s%s", package, whole ? "" : "/", whole ? "" : take->key);
 	AUTO_FREE char *to = xasprintf("%s%s", m->root, take->value);
-	AUTO_FREE char *parent = xstrndup(to, (size_t)(strrchr(to, '/') - to));
-	int r = dir_make(parent, 0755, err);
+	int r = making_parent(m, take->value, err);
 	if (r == 0 && rename(from, to) < 0)
 		r = err_set_errno(err, -errno, "cannot take '%s' of the package to '%s'", take->key, take->value);
 	return r;
