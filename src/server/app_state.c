@@ -1,0 +1,130 @@
+#include "server/app_state.h"
+
+#include "base/buf.h"
+#include "base/str.h"
+
+#include <string.h>
+
+bool app_is_planned(const struct app_entry *app)
+{
+	return app->planned_revision == app->revision;
+}
+
+enum rollout app_rollout(const struct app_entry *app)
+{
+	static const uint8_t badness[] = {
+		[ROLLOUT_STOPPED] = 0, [ROLLOUT_DONE] = 1, [ROLLOUT_ROLLING] = 2, [ROLLOUT_NO_ROOM] = 3, [ROLLOUT_FAILED] = 4,
+	};
+	if (!app_is_planned(app))
+		return ROLLOUT_ROLLING;
+	enum rollout worst = ROLLOUT_STOPPED;
+	for (uint32_t i = 0; i < app->plan_count; i++)
+		if (badness[app->plans[i].status.rollout] > badness[worst])
+			worst = app->plans[i].status.rollout;
+	return worst;
+}
+
+enum app_state app_state(const struct app_entry *app)
+{
+	if (app->app.stopped)
+		return APP_STOPPED;
+	switch (app_rollout(app)) {
+	case ROLLOUT_FAILED:
+	case ROLLOUT_NO_ROOM:
+		return APP_FAILING;
+	case ROLLOUT_ROLLING:
+		break;
+	case ROLLOUT_DONE:
+	case ROLLOUT_STOPPED:
+		return APP_RUNNING;
+	}
+	const struct placement_entry *p;
+	LIST_EACH (p, &app->placements, of_app)
+		if (p->heard && p->actual.state == INSTANCE_READY)
+			return APP_UPDATING;
+	return APP_STARTING;
+}
+
+struct process_counts app_counts(const struct app_entry *app, const char *process)
+{
+	struct process_counts counts = {};
+	const struct placement_entry *p;
+	LIST_EACH (p, &app->placements, of_app) {
+		if (!placement_is_of(p, app) || !str_eq(p->record.process, process) || !p->heard)
+			continue;
+		if (p->actual.state != INSTANCE_PENDING && p->actual.state != INSTANCE_STOPPED)
+			counts.running++;
+		if (p->record.want == WANT_RUN && p->actual.state == INSTANCE_READY)
+			counts.ready++;
+	}
+	return counts;
+}
+
+uint32_t app_old_release(const struct app_entry *app)
+{
+	uint32_t newest = 0;
+	const struct placement_entry *p;
+	LIST_EACH (p, &app->placements, of_app)
+		if (placement_is_of(p, app) && p->record.release != app->app.release && p->record.release > newest)
+			newest = p->record.release;
+	return newest;
+}
+
+static void add_exit(struct buf *out, const struct exit_status *exit)
+{
+	if (exit->unknown)
+		buf_add_str(out, "ended while nobody watched");
+	else if (exit->oom)
+		buf_add_str(out, "was killed: out of memory (its limit, or the machine's)");
+	else if (exit->signal)
+		buf_addf(out, "was ended by signal %u (%s)", exit->signal, strsignal((int)exit->signal));
+	else
+		buf_addf(out, "exited with status %u", exit->status);
+	if (exit->line_count && !str_empty(exit->lines[exit->line_count - 1]))
+		buf_addf(out, "; last line: %.300s", exit->lines[exit->line_count - 1]);
+}
+
+char *instance_cause(const struct placement_entry *p)
+{
+	const struct instance_report *actual = &p->actual;
+	AUTO_BUF struct buf out = BUF_INIT(4096);
+	buf_addf(&out, "%s.%u ", p->record.process, p->record.index);
+	if (!p->heard)
+		buf_addf(&out, "waits for the agent on node '%s'", p->record.node);
+	else if (actual->state == INSTANCE_FAILED)
+		buf_addf(&out, "cannot be started: %.1000s", actual->message ? actual->message : "no reason given");
+	else if (actual->exit && actual->state != INSTANCE_READY)
+		add_exit(&out, actual->exit);
+	else if (actual->probe && !actual->probe->ok && actual->state != INSTANCE_READY)
+		buf_addf(&out, "is not ready: %.500s", actual->probe->detail ? actual->probe->detail : "its probe fails");
+	else
+		buf_addf(&out, "is %s%s%.500s", instance_state_name(actual->state), actual->message ? ": " : "",
+			 actual->message ? actual->message : "");
+	return buf_take(&out);
+}
+
+static const char *process_name(const struct app_entry *app, uint32_t i)
+{
+	return i < app->app.spec.process_count ? app->app.spec.processes[i].name : "?";
+}
+
+char *app_detail(const struct app_entry *app)
+{
+	enum rollout rollout = app_rollout(app);
+	if (!app_is_planned(app))
+		return xstrdup("about to begin");
+	AUTO_BUF struct buf out = BUF_INIT(16384);
+	for (uint32_t i = 0; i < app->plan_count; i++) {
+		const struct process_plan *plan = &app->plans[i];
+		if (plan->status.rollout != rollout)
+			continue;
+		if (buf_len(&out))
+			buf_add_str(&out, "; ");
+		if (plan->detail)
+			buf_add_str(&out, plan->detail);
+		else
+			buf_addf(&out, "%s: %u of %u ready", process_name(app, i), plan->status.current_ready,
+				 plan->status.wanted);
+	}
+	return buf_take(&out);
+}

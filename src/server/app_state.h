@@ -1,0 +1,27 @@
+// How an app is doing, as the last plan and the agents' reports say.
+#pragma once
+
+#include "server/replica.h"
+
+enum app_state { APP_RUNNING, APP_STARTING, APP_UPDATING, APP_FAILING, APP_STOPPED };
+
+// True when the last plan was made from the app as it is now.
+bool app_is_planned(const struct app_entry *app);
+
+// The worst of its processes; ROLLOUT_ROLLING while it is not planned.
+enum rollout app_rollout(const struct app_entry *app);
+enum app_state app_state(const struct app_entry *app);
+
+struct process_counts {
+	uint32_t ready, running; // wanted to run and ready; on a node, from start to end
+};
+struct process_counts app_counts(const struct app_entry *app, const char *process);
+
+// The release that serves beside the wanted one, 0: none.
+uint32_t app_old_release(const struct app_entry *app);
+
+// What is wrong with an instance, in one line, or what it is waiting for. Heap; never NULL.
+char *instance_cause(const struct placement_entry *p);
+
+// The rollout in one line. Heap; never NULL.
+char *app_detail(const struct app_entry *app);

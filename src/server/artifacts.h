@@ -1,0 +1,23 @@
+// Uploads and downloads of artifacts: blobs, manifests, content. Files are touched on the thread pool only.
+#pragma once
+
+#include "model/fields.h"
+#include "server/request.h"
+
+struct blobs;
+
+struct digests {
+	char **digests;
+	uint32_t digest_count;
+};
+FIELDS_OBJECT(digests)
+
+void artifacts_missing(struct request *rq); // POST blobs/missing
+void artifacts_blobs(struct request *rq);   // POST blobs
+void artifacts_put(struct request *rq);     // PUT artifacts/{digest}
+void artifacts_get(struct request *rq);     // GET artifacts/{digest}
+void artifacts_content(struct request *rq); // GET artifacts/{digest}/content
+
+// The tenant's blobs, opened when first asked for; answers and returns NULL when that fails.
+struct blobs *request_blobs(struct request *rq);
+void artifacts_close(struct server *server);

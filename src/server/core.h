@@ -1,0 +1,47 @@
+// The server as one object: what its parts share.
+#pragma once
+
+#include "http/client.h"
+#include "http/server.h"
+#include "io/loop.h"
+#include "model/platform.h"
+#include "server/audit.h"
+#include "server/control.h"
+#include "server/replica.h"
+#include "server/routers.h"
+#include "store/store.h"
+
+struct blobs;
+
+struct server {
+	struct loop *loop;
+	const struct platform *platform;
+	const char *driver; // of the store: "sqlite", "memory"
+	struct store *store;
+	struct http_server *http;
+	struct http_client *agent; // run/agent.sock
+	struct replica replica;
+	struct control control;
+	struct routers routers;
+	struct audit_trail audit;
+	struct map blobs; // tenant → struct blobs *
+	struct list streams, tunnels;
+	struct timer ping;
+	bool closing;
+	bool freed;	  // released when nothing works for it any more
+	unsigned working; // jobs on the thread pool
+};
+
+// Everything but the process. Takes over the store when it succeeds; the caller frees platform after server_free. The token
+// files in platform->data/secrets are read here. The store must be of the same loop.
+int server_new(struct loop *loop, const struct platform *platform, struct store *store, const char *driver,
+	       struct server **ret, struct err *err);
+int server_listen(struct server *server, int fd, struct err *err); // takes fd
+// Stops listening and ends streams; requests under way go on.
+void server_drain(struct server *server);
+// Cuts what is under way, closes the store. NULL is fine.
+void server_free(struct server *server);
+void server_release(struct server *server); // the last part of it, when no job runs any more
+
+// A store key ends in a number: the greatest one below prefix, 0 when there is none.
+uint64_t store_last_number(struct store *store, const char *prefix);

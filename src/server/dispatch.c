@@ -1,0 +1,102 @@
+#include "server/dispatch.h"
+
+#include "base/str.h"
+#include "server/access.h"
+#include "server/core.h"
+#include "server/route.h"
+
+#include <errno.h>
+
+#define BODY_MAX ((size_t)4 << 20)
+
+static void gone(struct http_exchange *x, bool complete UNUSED)
+{
+	AUTO_REQUEST struct request *rq = http_exchange_arg(x);
+	rq->x = NULL;
+	if (rq->on_gone)
+		rq->on_gone(rq);
+}
+
+static bool find_route(struct request *rq)
+{
+	const struct http_request *head = http_exchange_request(rq->x);
+	char allow[128];
+	int r = route_find(head->method, head->path, &rq->route, rq->params, allow, sizeof(allow));
+	if (r == -ENOTSUP) {
+		http_exchange_set_header(rq->x, "Allow", allow);
+		reply_problemf(rq, 405, NULL, "%.16s is not possible here, only %s", head->method, allow);
+	} else if (r == -EINVAL) {
+		reply_problemf(rq, 400, NULL, "the path has a malformed escape");
+	} else if (r < 0) {
+		reply_problemf(rq, 404, "/v1/openapi.json lists what there is", "no resource '%.200s'", head->path);
+	}
+	return r == 0;
+}
+
+// If-Match: "123". Anything else that is said cannot match.
+static bool read_if_match(struct request *rq)
+{
+	const char *value = http_header_get(&http_exchange_request(rq->x)->headers, "if-match");
+	if (!value || str_eq(value, "*") || !(rq->route->flags & ROUTE_IF_MATCH))
+		return true;
+	AUTO_FREE char *text = xstrdup(value);
+	size_t n = strlen(text);
+	if (n > 2 && text[0] == '"' && text[n - 1] == '"') {
+		text[n - 1] = '\0';
+		if (parse_u64(text + 1, INT64_MAX, &rq->if_match) == 0 && rq->if_match)
+			return true;
+	}
+	reply_problemf(rq, 412, "send the ETag of an earlier answer", "If-Match %.64s is none of this resource's revisions",
+			value);
+	return false;
+}
+
+static bool parse_object(struct request *rq)
+{
+	const struct route *route = rq->route;
+	if (!route->body)
+		return true;
+	void *object = xcalloc(1, route->body->size);
+	struct field_path path = {};
+	struct err err = {};
+	enum fields_mode mode = route->flags & ROUTE_LENIENT ? FIELDS_LENIENT : FIELDS_STRICT;
+	if (fields_parse(route->body, rq->body, mode, object, &path, &err) < 0) {
+		free(object);
+		reply_problem(rq, 400, path.text, &err);
+		return false;
+	}
+	rq->object = object;
+	return true;
+}
+
+static void with_body(struct http_exchange *x, const char *body, size_t n)
+{
+	struct request *rq = http_exchange_arg(x);
+	struct err err = {};
+	if (n == 0) // an empty body stands for {}, so that POST …/stop needs none
+		rq->body = json_object();
+	else if (json_from_bytes(body, n, &rq->body, &err) < 0) {
+		err_wrap(&err, "the body is not JSON");
+		reply_problem(rq, 400, NULL, &err);
+		return;
+	}
+	if (!json_is_object(rq->body)) {
+		reply_problemf(rq, 400, NULL, "the body must be a JSON object");
+		return;
+	}
+	if (parse_object(rq))
+		rq->route->run(rq);
+}
+
+void dispatch(struct http_exchange *x, void *server)
+{
+	struct request *rq = request_new(server, x);
+	http_exchange_set_arg(x, rq);
+	http_exchange_on_gone(x, gone);
+	if (!find_route(rq) || !access_check(rq) || !access_place(rq) || !read_if_match(rq))
+		return;
+	if (rq->route->body_kind == BODY_JSON)
+		http_exchange_read_body(x, rq->route->body_max ? rq->route->body_max : BODY_MAX, with_body);
+	else
+		rq->route->run(rq);
+}

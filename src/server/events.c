@@ -1,0 +1,139 @@
+#include "server/events.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "server/change.h"
+#include "server/core.h"
+#include "server/list.h"
+
+#include <assert.h>
+
+enum { EVENTS_PER_TXN = 40, EVENTS_WAITING_MAX = 2000 };
+
+static uint64_t last_seq(struct server *server, const char *app_key)
+{
+	AUTO_FREE char *prefix = xasprintf("v1/events/%s/", app_key);
+	return store_last_number(server->store, prefix);
+}
+
+static void put(struct store_txn *txn, const char *app_key, struct event *event)
+{
+	if (!event->at_ms)
+		event->at_ms = realtime_ms();
+	AUTO_FREE char *key = xasprintf("v1/events/%s/%010llu", app_key, (unsigned long long)event->seq);
+	AUTO_FREE char *text = event_text(event);
+	store_txn_put(txn, key, text, strlen(text));
+	if (event->seq <= EVENTS_MAX)
+		return;
+	AUTO_FREE char *old = xasprintf("v1/events/%s/%010llu", app_key, (unsigned long long)(event->seq - EVENTS_MAX));
+	store_txn_delete(txn, old);
+}
+
+void event_put(struct server *server, struct store_txn *txn, struct app_entry *app, struct event *event)
+{
+	if (!app->next_event)
+		app->next_event = last_seq(server, app->key) + 1;
+	event->seq = app->next_event++;
+	put(txn, app->key, event);
+}
+
+void event_put_named(struct server *server, struct store_txn *txn, const char *app_key, struct event *event)
+{
+	struct app_entry *app = map_get(&server->replica.apps, app_key);
+	if (app) {
+		event_put(server, txn, app, event);
+		return;
+	}
+	event->seq = last_seq(server, app_key) + 1;
+	put(txn, app_key, event);
+}
+
+void event_add(struct server *server, struct app_entry *app, const struct event *event)
+{
+	struct control *control = &server->control;
+	if (control->event_count == EVENTS_WAITING_MAX)
+		return; // the store is not keeping up; the newest facts are in the app's state anyway
+	control->events = xreallocarray(control->events, control->event_count + 1, sizeof(*control->events));
+	control->event_apps = xreallocarray(control->event_apps, control->event_count + 1, sizeof(char *));
+	struct event *copy = &control->events[control->event_count];
+	event_copy(event, copy);
+	if (!copy->at_ms)
+		copy->at_ms = realtime_ms();
+	control->event_apps[control->event_count++] = xstrdup(app->key);
+	control_wake(server, 0);
+}
+
+static void written(void *arg UNUSED, const struct store_answer *answer)
+{
+	if (answer->result != STORE_OK)
+		log_warn("events not written reason=\"%s\"", answer->reason);
+}
+
+static void flush_some(struct server *server, uint32_t from, uint32_t to)
+{
+	struct control *control = &server->control;
+	struct store_txn *txn = store_txn_new();
+	for (uint32_t i = from; i < to; i++) {
+		struct app_entry *app = map_get(&server->replica.apps, control->event_apps[i]);
+		if (app && app->exists)
+			event_put(server, txn, app, &control->events[i]);
+		event_clear(&control->events[i]);
+		free(control->event_apps[i]);
+	}
+	if (store_txn_ops(txn))
+		store_commit(server->store, txn, written, NULL);
+	else
+		store_txn_free(txn);
+}
+
+void events_flush(struct server *server)
+{
+	struct control *control = &server->control;
+	for (uint32_t i = 0; i < control->event_count; i += EVENTS_PER_TXN) {
+		uint32_t to = i + EVENTS_PER_TXN;
+		flush_some(server, i, to < control->event_count ? to : control->event_count);
+	}
+	control->event_count = 0;
+}
+
+static bool is_same(const struct event *event, const char *type, const char *instance, uint64_t at_ms)
+{
+	return str_eq(event->type, type) && str_eq(event->instance, instance) && event->at_ms >= at_ms;
+}
+
+bool event_is_known(struct server *server, struct app_entry *app, const char *type, const char *instance, uint64_t at_ms)
+{
+	const struct control *control = &server->control;
+	for (uint32_t i = 0; i < control->event_count; i++)
+		if (str_eq(control->event_apps[i], app->key) && is_same(&control->events[i], type, instance, at_ms))
+			return true;
+	AUTO_FREE char *prefix = xasprintf("v1/events/%s/", app->key);
+	const struct record *r = NULL;
+	while ((r = store_next(server->store, prefix, r ? record_key(r) : NULL))) {
+		struct event event = {};
+		if (event_parse_text(record_value(r), r->value_len, &event, NULL) < 0)
+			continue;
+		bool same = is_same(&event, type, instance, at_ms);
+		event_clear(&event);
+		if (same)
+			return true;
+	}
+	return false;
+}
+
+static json_t *item(const struct record *record)
+{
+	json_t *json = NULL;
+	json_from_bytes(record_value(record), record->value_len, &json, NULL);
+	return json;
+}
+
+void events_list(struct request *rq)
+{
+	struct app_entry *app = request_app(rq);
+	if (!app)
+		return;
+	AUTO_FREE char *prefix = xasprintf("v1/events/%s/", app->key);
+	list_newest_first(rq, prefix, app->created_revision, item);
+}

@@ -1,0 +1,87 @@
+#include "server/list.h"
+
+#include "base/str.h"
+#include "server/core.h"
+#include "server/route.h"
+
+const struct route_query list_queries[] = {
+	{ "limit", "integer", "items a page: 1 to 1000, 100 unless said" },
+	{ "cursor", "string", "`next` of the page before" },
+	{},
+};
+
+void list_answer(struct request *rq, json_t *items, const char *next)
+{
+	reply_json(rq, 200, json_pack("{s:o, s:s?}", "items", items, "next", next));
+}
+
+static int page_size(struct request *rq, uint64_t *ret)
+{
+	int r = request_query_u64(rq, "limit", LIST_LIMIT_MAX, LIST_LIMIT, ret);
+	if (r == 0 && *ret == 0)
+		*ret = LIST_LIMIT;
+	return r;
+}
+
+static void add_item(json_t *items, const struct record *record, uint64_t created,
+		     json_t *(*item)(const struct record *record))
+{
+	json_t *json = record->create_revision >= created ? item(record) : NULL;
+	if (json)
+		json_array_append_new(items, json);
+}
+
+void list_records(struct request *rq, const char *prefix, uint64_t created, json_t *(*item)(const struct record *record))
+{
+	uint64_t limit;
+	if (page_size(rq, &limit) < 0)
+		return;
+	AUTO_FREE char *cursor = request_query(rq, "cursor");
+	AUTO_FREE char *after = cursor ? xasprintf("%s%s", prefix, cursor) : NULL;
+	AUTO_STORE_LIST struct store_list page = {};
+	store_list(rq->server->store, prefix, after, limit, &page);
+	json_t *items = json_array();
+	for (size_t i = 0; i < page.count; i++)
+		add_item(items, page.records[i], created, item);
+	const char *next = page.more ? record_key(page.records[page.count - 1]) + strlen(prefix) : NULL;
+	list_answer(rq, items, next);
+}
+
+// The place of the first record at or beyond number `cursor`, or the end.
+static size_t find_end(const struct store_list *all, size_t prefix_len, uint64_t cursor)
+{
+	size_t low = 0, high = all->count;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (strtoull(record_key(all->records[middle]) + prefix_len, NULL, 10) < cursor)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+void list_newest_first(struct request *rq, const char *prefix, uint64_t created,
+		       json_t *(*item)(const struct record *record))
+{
+	uint64_t limit, cursor;
+	if (page_size(rq, &limit) < 0 || request_query_u64(rq, "cursor", INT64_MAX, INT64_MAX, &cursor) < 0)
+		return;
+	AUTO_STORE_LIST struct store_list all = {};
+	store_list(rq->server->store, prefix, NULL, SIZE_MAX, &all); // bounded by whoever writes below this prefix
+	size_t end = find_end(&all, strlen(prefix), cursor);
+	json_t *items = json_array();
+	size_t i = end;
+	for (; i > 0 && json_array_size(items) < limit; i--)
+		add_item(items, all.records[i - 1], created, item);
+	list_answer(rq, items, i > 0 ? record_key(all.records[i]) + strlen(prefix) : NULL);
+}
+
+uint64_t store_last_number(struct store *store, const char *prefix)
+{
+	uint64_t last = 0;
+	const struct record *r = NULL;
+	while ((r = store_next(store, prefix, r ? record_key(r) : NULL)))
+		last = strtoull(record_key(r) + strlen(prefix), NULL, 10);
+	return last;
+}

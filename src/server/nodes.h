@@ -1,0 +1,17 @@
+// The agents' side of the API: their streams of assignments, their reports.
+#pragma once
+
+#include "server/node_link.h"
+
+struct placement_entry;
+struct node_entry;
+
+void node_link_clear(struct node_link *link);
+void node_link_removed(struct node_link *link, const struct placement_entry *p); // its record is gone
+
+void node_flush(struct server *server, struct node_entry *node); // writes what the stream lacks
+bool node_is_connected(const struct node_entry *node);
+
+void nodes_stream(struct request *rq); // GET /v1/nodes/{node}/assignments
+void nodes_report(struct request *rq); // POST /v1/nodes/{node}/report
+void nodes_list(struct request *rq);   // GET /v1/nodes
