@@ -49,8 +49,9 @@ struct plan_placement {
 	uint32_t restarts; // crashes, as its agent counts them
 	uint32_t moves;	   // how often in a row this index was placed anew because of crashes
 	uint8_t want;	   // enum want
-	uint8_t state;	   // enum instance_state; INSTANCE_PENDING when nothing was heard of it yet
-	uint16_t reserved;
+	uint8_t state;	   // enum instance_state; INSTANCE_PENDING when it was only just placed
+	bool unheard;	   // its state is not known: the server started since, and its agent has not reported it
+	uint8_t reserved;
 	uint32_t takes_cpu_millis; // of its own release
 	uint64_t takes_memory_bytes, takes_disk_bytes;
 	uint64_t created_ms;
@@ -180,6 +181,7 @@ struct plan {
 //  - When an instance of the wanted release crashes or cannot start, no further replacement is made in the whole app and
 //    missing ones are placed with the release that still serves; a further release, also an earlier one, starts anew.
 //  - More than wanted: stopped, unless it serves and fewer than wanted would be ready without it.
+//  - An instance that was not heard of since the server started may be serving: it is not stopped for being idle.
 //  - A node silent for lost_ms is lost, unless all are silent: then this side is taken to be cut off, and nothing moves.
 //    What ran on it is stopped when (and only if) there is a place for its replacement.
 //  - An instance that ended for good by its own rule (STOPPED while wanted to run) is left as it is.

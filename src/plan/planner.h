@@ -81,6 +81,6 @@ static inline bool placement_is_wanted(const struct planner *planner, const stru
 static inline bool placement_fails(const struct plan_placement *placement)
 {
 	bool restarting = placement->state == INSTANCE_PENDING || placement->state == INSTANCE_STARTING;
-	return placement->state == INSTANCE_BACKOFF || placement->state == INSTANCE_FAILED ||
-	       (restarting && placement->restarts);
+	bool failing = placement->state == INSTANCE_BACKOFF || placement->state == INSTANCE_FAILED;
+	return !placement->unheard && (failing || (restarting && placement->restarts));
 }

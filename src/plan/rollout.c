@@ -36,13 +36,19 @@ static bool is_lost(const struct work *work, const struct plan_placement *placem
 
 static bool serves(const struct work *work, const struct plan_placement *placement)
 {
-	return placement->state == INSTANCE_READY && !is_lost(work, placement);
+	return placement->state == INSTANCE_READY && !placement->unheard && !is_lost(work, placement);
+}
+
+// Certainly serves nobody.
+static bool is_idle(const struct work *work, const struct plan_placement *placement)
+{
+	return is_lost(work, placement) || (!placement->unheard && placement->state != INSTANCE_READY);
 }
 
 // Ended for good, by its own rule.
 static bool is_finished(const struct plan_placement *placement)
 {
-	return placement->state == INSTANCE_STOPPED;
+	return placement->state == INSTANCE_STOPPED && !placement->unheard;
 }
 
 static bool is_settled(const struct work *work, const struct plan_placement *placement)
@@ -59,7 +65,7 @@ static bool is_evicting(const struct work *work, const struct plan_placement *pl
 
 static bool may_stop(const struct work *work, const struct plan_placement *placement)
 {
-	return !serves(work, placement) || work->ready > work->floor;
+	return !work->wanted || is_idle(work, placement) || work->ready > work->floor;
 }
 
 static void stop(struct work *work, uint32_t placement, enum plan_reason reason)
@@ -167,7 +173,7 @@ static void add_extra(struct work *work, uint32_t placement, enum plan_reason re
 	const struct plan_placement *extra = at(work, placement);
 	uint32_t index = extra->index < (1u << 29) ? extra->index : (1u << 29) - 1;
 	work->extras[work->extra_count++] = (struct extra){
-		.rank = (uint32_t)!serves(work, extra) << 30 |
+		.rank = (uint32_t)is_idle(work, extra) << 30 |
 			(uint32_t)!placement_is_wanted(work->planner, extra) << 29 | index,
 		.placement = placement,
 		.reason = reason,
@@ -282,7 +288,7 @@ static void replace_idle(struct work *work, uint32_t index)
 {
 	struct order order;
 	uint32_t old = work->planner->old[index];
-	if (!order_replacement(work, index, &order) || serves(work, at(work, old)))
+	if (!order_replacement(work, index, &order) || !is_idle(work, at(work, old)))
 		return;
 	bool lost = is_lost(work, at(work, old));
 	if (!lost && work->draining >= work->surge + work->in->settings.unavailable)
