@@ -206,7 +206,7 @@ static int parse_arguments(struct keeper *k, int argc, char **argv, struct err *
 		{ "exe", required_argument, NULL, 'e' },
 		{ 0 },
 	};
-	optind = 1;
+	optind = 2; // behind the program and "keeper"
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		if (c == 'd')
 			k->data = optarg;

@@ -65,6 +65,13 @@ pid_t lock_holder(const char *path)
 	return n > 0 ? (pid_t)atoi(text) : 0;
 }
 
+int lock_note(int fd)
+{
+	char text[32];
+	int n = snprintf(text, sizeof(text), "%-10d\n", (int)getpid());
+	return pwrite(fd, text, (size_t)n, 0) == n ? 0 : -EIO; // in one piece, over what was there
+}
+
 int lock_take(const char *path, int *ret_fd, struct err *err)
 {
 	AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -72,10 +79,9 @@ int lock_take(const char *path, int *ret_fd, struct err *err)
 		return err_set_errno(err, -errno, "cannot open '%s'", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return err_set(err, -EWOULDBLOCK, "'%s' is held by process %d", path, (int)lock_holder(path));
-	char text[32];
-	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
-		return err_set_errno(err, -errno, "cannot write '%s'", path);
+	int r = lock_note(fd);
+	if (r < 0)
+		return err_set_errno(err, r, "cannot write '%s'", path);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

@@ -22,3 +22,6 @@ pid_t lock_holder(const char *path);
 
 // Takes the lock and writes this process's pid into it. -EWOULDBLOCK when it is held. The descriptor holds the lock.
 int lock_take(const char *path, int *ret_fd, struct err *err);
+
+// Writes this process's pid into a lock that it holds: after a fork.
+int lock_note(int fd);

@@ -93,7 +93,7 @@ static int play_part(const char *name, const char *data)
 int bench_part(int argc, char **argv)
 {
 	if (argc >= 2 && str_eq(argv[1], "keeper"))
-		return keeper_main(argc - 1, argv + 1);
+		return keeper_main(argc, argv);
 	if (argc == 4 && str_eq(argv[2], "--data"))
 		return play_part(argv[1], argv[3]);
 	return -1;

@@ -1,0 +1,14 @@
+// Waiting until a platform serves, and telling how to reach it.
+#pragma once
+
+#include "base/err.h"
+#include "model/platform.h"
+
+#include <sys/types.h>
+
+// Until API, node and router answer, at most deadline_ms. alive (a pid, 0: none) ending is a failure at once. The error
+// names what is missing; the log of the part at fault has been shown on standard error.
+int ready_wait(const struct platform *platform, pid_t alive, unsigned deadline_ms, struct err *err);
+
+// Where things are, on standard output.
+void ready_print(const struct platform *platform);

@@ -1,0 +1,186 @@
+#include "main/setup.h"
+
+#include "base/id.h"
+#include "base/str.h"
+#include "client/config.h"
+#include "io/file.h"
+#include "io/socket.h"
+#include "main/subnet.h"
+
+#include <errno.h>
+#include <limits.h>
+
+#define SECRET_BYTES 24
+
+int setup_data(const char *data, bool make, char **ret, struct err *err)
+{
+	static const char *const folders[] = { "", "/run", "/log", "/secrets", "/node/instances" };
+	for (size_t n = 0; make && n < ARRAY_LEN(folders); n++) {
+		AUTO_FREE char *path = xasprintf("%s%s", data, folders[n]);
+		int r = dir_make(path, 0700, err);
+		if (r < 0)
+			return r;
+	}
+	char *path = realpath(data, NULL);
+	if (path) {
+		*ret = path;
+		return 0;
+	}
+	if (errno != ENOENT)
+		return err_set_errno(err, -errno, "data directory '%s'", data);
+	err_set(err, -ENOENT, "there is no data directory '%s'", data);
+	return err_hint(err, "name the one that 'dialtone up' was given, with --data DIR");
+}
+
+static char *chosen(const char *given, const char *before, const char *otherwise)
+{
+	return xstrdup(given ? given : before ? before : otherwise);
+}
+
+static int absolute_path(const char *path, char **ret, struct err *err)
+{
+	int r = dir_make(path, 0755, err);
+	if (r < 0)
+		return r;
+	char *real = realpath(path, NULL);
+	if (!real)
+		return err_set_errno(err, -errno, "cache directory '%s'", path);
+	*ret = real;
+	return 0;
+}
+
+static bool domain_valid(const char *domain)
+{
+	AUTO_FREE char *copy = xstrdup(domain);
+	char *rest = copy;
+	if (!*domain || strlen(domain) > 200)
+		return false;
+	for (char *label; (label = strsep(&rest, "."));)
+		if (!str_is_label(label))
+			return false;
+	return true;
+}
+
+static int validate(const struct platform *p, struct err *err)
+{
+	struct address address;
+	int r = address_parse(p->http, &address, err);
+	if (r < 0)
+		return err_wrap(err, "--http");
+	r = address_parse(p->api, &address, err);
+	if (r < 0)
+		return err_wrap(err, "--api");
+	if (str_starts(p->http, "unix:") || str_starts(p->api, "unix:"))
+		return err_set(err, -EINVAL, "--http and --api take ADDR:PORT, not a path");
+	if (str_eq(p->http, p->api))
+		return err_set(err, -EINVAL, "--http and --api are both '%s'; they need different ports", p->http);
+	if (!domain_valid(p->domain)) {
+		err_set(err, -EINVAL, "--domain '%s' is not a domain name", p->domain);
+		return err_hint(err, "lower-case letters, digits and '-' in labels joined by '.', for example apps.example.com");
+	}
+	return 0;
+}
+
+// Keeps the subnet of before unless this machine uses it for something else now.
+static int choose_subnet(struct platform *p, const char *before, struct err *err)
+{
+	AUTO_FREE struct ipv4_range *taken = NULL;
+	size_t n;
+	int r = subnet_taken(p->id, &taken, &n, err);
+	if (r < 0)
+		return r;
+	if (before && !subnet_overlaps(before, taken, n)) {
+		p->subnet = xstrdup(before);
+		return 0;
+	}
+	if (before) {
+		err_set(err, -EADDRINUSE, "the instances' subnet %s overlaps an address or route of this machine", before);
+		return err_hint(err, "'ip route' shows it. For another subnet: 'dialtone down --apps --data %s', change "
+				     "\"subnet\" in platform.json there, and up again", p->data);
+	}
+	// Begun at a place of its own, so that a platform that is down now is not likely to have the same.
+	char subnet[SUBNET_TEXT_SIZE];
+	r = subnet_choose(taken, n, (unsigned)strtoul(p->id, NULL, 16), subnet);
+	if (r < 0)
+		return err_set(err, r, "no /20 of 100.64.0.0/10 is free on this machine");
+	p->subnet = xstrdup(subnet);
+	return 0;
+}
+
+int setup_platform(const char *data, const struct setup_options *options, struct platform *ret, struct err *err)
+{
+	AUTO_PLATFORM struct platform before = { 0 };
+	int r = platform_load(data, &before, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	AUTO_PLATFORM struct platform p = { .data = xstrdup(data) };
+	p.domain = chosen(options->domain, before.domain, PLATFORM_DOMAIN_DEFAULT);
+	p.http = chosen(options->http, before.http, PLATFORM_HTTP_DEFAULT);
+	p.api = chosen(options->api, before.api, PLATFORM_API_DEFAULT);
+	AUTO_FREE char *cache = chosen(options->cache, before.cache, PLATFORM_CACHE_DEFAULT);
+	memcpy(p.id, before.id, sizeof(p.id));
+	if (!p.id[0]) {
+		unsigned char bytes[(PLATFORM_ID_SIZE - 1) / 2];
+		random_bytes(bytes, sizeof(bytes));
+		hex_write(bytes, sizeof(bytes), p.id);
+	}
+	r = validate(&p, err);
+	if (r == 0)
+		r = absolute_path(cache, &p.cache, err);
+	if (r == 0)
+		r = choose_subnet(&p, before.subnet, err);
+	if (r < 0)
+		return r;
+	*ret = p;
+	p = (struct platform){ 0 };
+	return 0;
+}
+
+// The secret in DATA/secrets/NAME.token, made when it is missing. Heap.
+static int secret(const char *data, const char *name, char **ret, struct err *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/secrets/%s.token", data, name);
+	AUTO_BUF struct buf text = BUF_INIT(4096);
+	int r = file_read(path, &text, err);
+	if (r == 0 && buf_len(&text) >= 2 * SECRET_BYTES) {
+		*ret = buf_take(&text);
+		(*ret)[strcspn(*ret, "\n")] = '\0';
+		return 0;
+	}
+	if (r < 0 && r != -ENOENT)
+		return r;
+	unsigned char bytes[SECRET_BYTES];
+	char hex[2 * SECRET_BYTES + 1];
+	random_bytes(bytes, sizeof(bytes));
+	hex_write(bytes, sizeof(bytes), hex);
+	r = file_write_durable(path, hex, strlen(hex), 0600, err);
+	if (r == 0)
+		*ret = xstrdup(hex);
+	return r;
+}
+
+char *setup_local_url(const char *address)
+{
+	const char *port = strrchr(address, ':');
+	bool any = str_starts(address, "0.0.0.0:") || address[0] == ':';
+	if (any)
+		return xasprintf("http://127.0.0.1%s", port);
+	return str_starts(address, "[::]:") ? xasprintf("http://[::1]%s", port) : xasprintf("http://%s", address);
+}
+
+int setup_write(const struct platform *platform, struct err *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/platform.json", platform->data);
+	AUTO_FREE char *text = platform_to_text(platform);
+	AUTO_FREE char *operator_token = NULL;
+	AUTO_FREE char *node_token = NULL;
+	AUTO_FREE char *url = setup_local_url(platform->api);
+	int r = file_write_durable(path, text, strlen(text), 0600, err);
+	if (r == 0)
+		r = secret(platform->data, "node", &node_token, err);
+	if (r == 0)
+		r = secret(platform->data, "operator", &operator_token, err);
+	if (r == 0)
+		r = client_config_store(url, operator_token, err);
+	return r;
+}

@@ -1,0 +1,25 @@
+// What a platform has on disk before its processes start: folders, platform.json, secrets, and the entry in the CLI's
+// configuration.
+#pragma once
+
+#include "base/err.h"
+#include "model/platform.h"
+
+#include <stdbool.h>
+
+// As given on the command line; NULL: as before, or the default.
+struct setup_options {
+	const char *data, *cache, *http, *api, *domain;
+};
+
+// DATA as an absolute path; with make, its folders are made. Heap.
+int setup_data(const char *data, bool make, char **ret, struct err *err);
+
+// What platform.json would be: the present one with the options applied, or a new one. Writes nothing.
+int setup_platform(const char *data, const struct setup_options *options, struct platform *ret, struct err *err);
+
+// Writes platform.json, makes the cache folder and the secrets that are missing, stores the operator's token for the CLI.
+int setup_write(const struct platform *platform, struct err *err);
+
+// The API as a client on this machine reaches it: "http://127.0.0.1:7070".
+char *setup_local_url(const char *address);

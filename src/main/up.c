@@ -1,0 +1,230 @@
+#include "base/log.h"
+#include "base/str.h"
+#include "keeper/state.h"
+#include "main/checks.h"
+#include "main/commands.h"
+#include "main/ready.h"
+#include "main/say.h"
+#include "main/setup.h"
+#include "main/supervise.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define READY_MS 60000
+
+static const char usage[] =
+	"usage: dialtone up [--data DIR] [--cache DIR] [--http ADDR:PORT] [--api ADDR:PORT] [--domain NAME] [--detach]\n"
+	"\n"
+	"Starts the platform on this machine and keeps it running until Ctrl-C; applications outlive it.\n"
+	"\n"
+	"  --data DIR        where everything is kept (" PLATFORM_DATA_DEFAULT ")\n"
+	"  --cache DIR       packages, built stacks and runtimes; may be shared (" PLATFORM_CACHE_DEFAULT ")\n"
+	"  --http ADDR:PORT  where applications are served (" PLATFORM_HTTP_DEFAULT ")\n"
+	"  --api ADDR:PORT   where the platform API is (" PLATFORM_API_DEFAULT ")\n"
+	"  --domain NAME     applications are at APP.NAME (" PLATFORM_DOMAIN_DEFAULT ")\n"
+	"  --detach          return when everything is ready and run in the background\n";
+
+struct up_options {
+	struct setup_options setup;
+	bool detach, help;
+};
+
+static int parse(int argc, char **argv, struct up_options *o)
+{
+	static const struct option options[] = {
+		{ "data", required_argument, NULL, 'd' }, { "cache", required_argument, NULL, 'c' },
+		{ "http", required_argument, NULL, 'h' }, { "api", required_argument, NULL, 'a' },
+		{ "domain", required_argument, NULL, 'n' }, { "detach", no_argument, NULL, 'b' },
+		{ "help", no_argument, NULL, '?' }, { 0 },
+	};
+	*o = (struct up_options){ .setup.data = PLATFORM_DATA_DEFAULT };
+	optind = 2; // behind the program and "up"
+	for (int at = 0, c; (c = getopt_long(argc, argv, "", options, &at)) != -1;) {
+		switch (c) {
+		case 'd': o->setup.data = optarg; break;
+		case 'c': o->setup.cache = optarg; break;
+		case 'h': o->setup.http = optarg; break;
+		case 'a': o->setup.api = optarg; break;
+		case 'n': o->setup.domain = optarg; break;
+		case 'b': o->detach = true; break;
+		default:
+			o->help = optind <= argc && str_eq(argv[optind - 1], "--help");
+			return o->help ? 0 : -EINVAL;
+		}
+	}
+	if (optind == argc)
+		return 0;
+	fprintf(stderr, "error: 'dialtone up' takes no '%s'\n", argv[optind]);
+	return -EINVAL;
+}
+
+static bool differs(const char *option, const char *given, const char *present)
+{
+	if (!given || str_eq(given, present))
+		return false;
+	fprintf(stderr, "error: the platform is up with %s %s, not %s\n", option, present, given);
+	return true;
+}
+
+static int already_up(const char *data, const struct setup_options *options)
+{
+	AUTO_PLATFORM struct platform p = { 0 };
+	struct err err = { 0 };
+	if (platform_load(data, &p, &err) < 0)
+		return say_error(&err);
+	if (differs("--http", options->http, p.http) || differs("--api", options->api, p.api) ||
+	    differs("--domain", options->domain, p.domain) || differs("--cache", options->cache, p.cache)) {
+		fprintf(stderr, "hint: 'dialtone down --data %s' first (applications run on), then up with the new value\n", data);
+		return 1;
+	}
+	if (ready_wait(&p, 0, READY_MS, &err) < 0)
+		return say_error(&err);
+	printf("The platform is already up.\n\n");
+	ready_print(&p);
+	return 0;
+}
+
+// Whether processes of an earlier up live that will be taken over, ports and all.
+static bool is_part_alive(const char *data)
+{
+	struct keeper_state state;
+	if (keeper_state_read(data, &state) < 0)
+		return false;
+	for (unsigned n = 0; n < state.n_parts; n++) {
+		AUTO_CLOSE int fd = identity_open(&state.parts[n].identity);
+		if (fd >= 0)
+			return true;
+	}
+	return false;
+}
+
+static int prepare(const char *data, const struct setup_options *options, struct platform *p, struct err *err)
+{
+	int r = check_machine(err);
+	if (r == 0)
+		r = setup_platform(data, options, p, err);
+	if (r == 0 && !is_part_alive(data)) {
+		r = check_port(p->http, "--http", err);
+		if (r == 0)
+			r = check_port(p->api, "--api", err);
+	}
+	return r == 0 ? setup_write(p, err) : r;
+}
+
+static int wait_and_print(const struct platform *p, pid_t supervisor, const char *last)
+{
+	struct err err = { 0 };
+	if (ready_wait(p, supervisor, READY_MS, &err) < 0)
+		return say_error(&err);
+	printf("The platform is up.\n\n");
+	ready_print(p);
+	printf("%s", last);
+	fflush(stdout);
+	return 0;
+}
+
+// In the foreground this process supervises, and a child waits for readiness.
+static int run_foreground(const struct platform *p, int lock_fd)
+{
+	struct supervisor supervisor = { .platform = p, .lock_fd = lock_fd };
+	supervise_prepare();
+	pid_t self = getpid();
+	pid_t child = fork();
+	if (child < 0)
+		return say_error(&(struct err){ .text = "cannot start a process: out of processes or memory" });
+	if (child == 0) {
+		sigset_t none;
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		signal(SIGINT, SIG_IGN); // Ctrl-C: the supervisor ends this process when its turn comes
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(lock_fd);
+		exit(wait_and_print(p, self, "Ctrl-C stops the platform; applications run on.\n"));
+	}
+	supervisor.waiter = child;
+	int status = supervise(&supervisor);
+	if (status == 0)
+		printf("\nThe platform is stopped; applications run on. 'dialtone up' takes them over.\n");
+	else
+		say_log(p->data, "keeper", 5);
+	return status;
+}
+
+static void go_to_background(const struct platform *p, int lock_fd)
+{
+	AUTO_FREE char *path = xasprintf("%s/log/up.log", p->data);
+	AUTO_CLOSE int log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	AUTO_CLOSE int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	setsid();
+	if (chdir("/") < 0)
+		log_warn("cannot leave the current folder");
+	dup2(null, STDIN_FILENO);
+	dup2(log >= 0 ? log : null, STDOUT_FILENO);
+	dup2(log >= 0 ? log : null, STDERR_FILENO);
+	lock_note(lock_fd);
+}
+
+// With --detach a child supervises, and this process waits for readiness.
+static int run_detached(const struct platform *p, int lock_fd)
+{
+	pid_t child = fork();
+	if (child < 0)
+		return say_error(&(struct err){ .text = "cannot start a process: out of processes or memory" });
+	if (child == 0) {
+		struct supervisor supervisor = { .platform = p, .lock_fd = lock_fd };
+		supervise_prepare();
+		go_to_background(p, lock_fd);
+		_exit(supervise(&supervisor));
+	}
+	close(lock_fd);
+	AUTO_FREE char *last = xasprintf("'dialtone down%s%s' stops the platform.\n",
+					 str_eq(p->data, PLATFORM_DATA_DEFAULT) ? "" : " --data ",
+					 str_eq(p->data, PLATFORM_DATA_DEFAULT) ? "" : p->data);
+	int status = wait_and_print(p, child, last);
+	if (status != 0 && kill(child, SIGTERM) == 0)
+		waitpid(child, NULL, 0);
+	return status;
+}
+
+static int up(const struct up_options *o, struct err *err)
+{
+	AUTO_FREE char *data = NULL;
+	int r = check_root("up", err);
+	if (r == 0)
+		r = setup_data(o->setup.data, true, &data, err);
+	if (r < 0)
+		return say_error(err);
+	AUTO_FREE char *lock = xasprintf("%s/run/up.lock", data);
+	int lock_fd = -1;
+	r = lock_take(lock, &lock_fd, err);
+	if (r == -EWOULDBLOCK)
+		return already_up(data, &o->setup);
+	AUTO_PLATFORM struct platform platform = { 0 };
+	if (r == 0)
+		r = prepare(data, &o->setup, &platform, err);
+	if (r < 0)
+		return say_error(err);
+	return o->detach ? run_detached(&platform, lock_fd) : run_foreground(&platform, lock_fd);
+}
+
+int up_main(int argc, char **argv)
+{
+	struct up_options options;
+	if (parse(argc, argv, &options) < 0) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	if (options.help) {
+		fputs(usage, stdout);
+		return 0;
+	}
+	log_init("up");
+	struct err err = { 0 };
+	return up(&options, &err);
+}
