@@ -5,7 +5,7 @@
 
 struct detected {
 	const char *kind;    // "node", "python", "static", "java", "binary"
-	const char *runtime; // reference: "node", "python@3.11" …, "none"
+	char *runtime;	     // reference: "node", "node@20", "python@3.11" …, "none"
 	const char *stack;   // reference: "minimal"
 	char *command;	     // of the process web; for the runtime's default: NULL
 	char *build;	     // build command; NULL when none is needed
