@@ -101,7 +101,7 @@ int bundle_write(const struct bundle *bundle, const struct container_host *host,
 int bundle_mount(const struct bundle *bundle, const struct container_host *host, const struct container_spec *spec,
 		 struct err *err)
 {
-	AUTO_CLOSE int identity = identity_open(identity_base(spec->address), spec->uid, spec->gid);
+	AUTO_CLOSE int identity = identity_userns_open(identity_base(spec->address), spec->uid, spec->gid);
 	if (identity < 0)
 		return err_set_errno(err, identity, "cannot make the instance's user namespace");
 

@@ -81,7 +81,7 @@ static int open_namespace(pid_t pid, uint32_t base, uint32_t uid, uint32_t gid)
 	return fd < 0 ? -errno : fd;
 }
 
-int identity_open(uint32_t base, uint32_t uid, uint32_t gid)
+int identity_userns_open(uint32_t base, uint32_t uid, uint32_t gid)
 {
 	// A process is the only way to a new user namespace. Sharing memory makes it cheap; without an exit signal no
 	// other part of this program takes notice of it.

@@ -23,4 +23,4 @@ unsigned identity_map(uint32_t base, uint32_t id, struct identity_extent extents
 uint32_t identity_outside(uint32_t base, uint32_t id, uint32_t inside);
 
 // A user namespace that has the mapping and no process, to be named in mount_setattr(2). A descriptor, or a negative errno.
-int identity_open(uint32_t base, uint32_t uid, uint32_t gid);
+int identity_userns_open(uint32_t base, uint32_t uid, uint32_t gid);

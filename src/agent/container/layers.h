@@ -10,7 +10,7 @@ struct layers {
 	const char *const *lower; // directories, top first
 	size_t n_lower;
 	const char *writable; // directory for changes (upper/, work/), or NULL: read-only
-	int identity_fd;      // from identity_open
+	int identity_fd;      // from identity_userns_open
 };
 
 // Mounts at target (an existing directory). hidden: a directory in which layers may be attached while the kernel puts
