@@ -14,11 +14,11 @@ struct place {
 void keyspace_clear(struct keyspace *k)
 {
 	for (size_t i = 0; i < k->count; i++) {
-		for (uint32_t j = 0; j < k->blocks[i]->count; j++)
-			record_unref(k->blocks[i]->records[j]);
-		free(k->blocks[i]);
+		for (uint32_t j = 0; j < k->entries[i].block->count; j++)
+			record_unref(k->entries[i].block->records[j]);
+		free(k->entries[i].block);
 	}
-	free(k->blocks);
+	free(k->entries);
 	*k = (struct keyspace){ 0 };
 }
 
@@ -28,12 +28,25 @@ static size_t find_block(const struct keyspace *k, const char *key)
 	size_t low = 0, high = k->count;
 	while (high - low > 1) {
 		size_t mid = low + (high - low) / 2;
-		if (strcmp(record_key(k->blocks[mid]->records[0]), key) <= 0)
+		int c = strncmp(k->entries[mid].start, key, sizeof(k->entries[mid].start));
+		if (c == 0)
+			c = strcmp(record_key(k->entries[mid].block->records[0]), key);
+		if (c <= 0)
 			low = mid;
 		else
 			high = mid;
 	}
 	return low;
+}
+
+// After the block's first record has become another one.
+static void set_start(struct keyspace *k, size_t block)
+{
+	struct keyspace_entry *e = &k->entries[block];
+	const struct record *first = e->block->records[0];
+	size_t n = first->key_len < sizeof(e->start) ? first->key_len : sizeof(e->start);
+	memset(e->start, 0, sizeof(e->start));
+	memcpy(e->start, record_key(first), n);
 }
 
 // The eight bytes of key from `at` on, as a number that sorts like them; zeros beyond its end. Equal heads mean equal
@@ -91,7 +104,7 @@ static struct place find(const struct keyspace *k, const char *key)
 	if (!k->count)
 		return p;
 	p.block = find_block(k, key);
-	const struct keyspace_block *b = k->blocks[p.block];
+	const struct keyspace_block *b = k->entries[p.block].block;
 	int c = strncmp(key, record_key(b->records[0]), b->common);
 	if (c == 0)
 		p.at = search(b, key, head_of(key, b->common), &p.found);
@@ -103,7 +116,7 @@ static struct place find(const struct keyspace *k, const char *key)
 struct record *keyspace_get(const struct keyspace *k, const char *key)
 {
 	struct place p = find(k, key);
-	return p.found ? k->blocks[p.block]->records[p.at] : NULL;
+	return p.found ? k->entries[p.block].block->records[p.at] : NULL;
 }
 
 struct record *keyspace_after(const struct keyspace *k, const char *key, bool or_equal)
@@ -111,22 +124,22 @@ struct record *keyspace_after(const struct keyspace *k, const char *key, bool or
 	struct place p = find(k, key);
 	if (p.found && !or_equal)
 		p.at++;
-	if (p.block < k->count && p.at == k->blocks[p.block]->count) {
+	if (p.block < k->count && p.at == k->entries[p.block].block->count) {
 		p.block++;
 		p.at = 0;
 	}
-	return p.block < k->count ? k->blocks[p.block]->records[p.at] : NULL;
+	return p.block < k->count ? k->entries[p.block].block->records[p.at] : NULL;
 }
 
 static void insert_block(struct keyspace *k, size_t at)
 {
 	if (k->count == k->room) {
 		k->room = k->room ? 2 * k->room : 16;
-		k->blocks = xreallocarray(k->blocks, k->room, sizeof(*k->blocks));
+		k->entries = xreallocarray(k->entries, k->room, sizeof(*k->entries));
 	}
-	memmove(k->blocks + at + 1, k->blocks + at, (k->count - at) * sizeof(*k->blocks));
-	k->blocks[at] = xmalloc(sizeof(**k->blocks));
-	k->blocks[at]->count = 0;
+	memmove(k->entries + at + 1, k->entries + at, (k->count - at) * sizeof(*k->entries));
+	k->entries[at].block = xmalloc(sizeof(struct keyspace_block));
+	k->entries[at].block->count = 0;
 	k->count++;
 }
 
@@ -135,12 +148,14 @@ static void split(struct keyspace *k, struct place *p)
 {
 	uint32_t keep = p->at == KEYSPACE_BLOCK ? KEYSPACE_BLOCK : KEYSPACE_BLOCK / 2;
 	insert_block(k, p->block + 1);
-	struct keyspace_block *left = k->blocks[p->block], *right = k->blocks[p->block + 1];
+	struct keyspace_block *left = k->entries[p->block].block, *right = k->entries[p->block + 1].block;
 	right->count = KEYSPACE_BLOCK - keep;
 	memcpy(right->records, left->records + keep, right->count * sizeof(left->records[0]));
 	left->count = keep;
 	set_heads(left);
 	set_heads(right);
+	if (right->count)
+		set_start(k, p->block + 1);
 	if (p->at >= keep && (p->at > keep || keep == KEYSPACE_BLOCK)) {
 		p->block++;
 		p->at -= keep;
@@ -166,25 +181,27 @@ struct record *keyspace_put(struct keyspace *k, struct record *record)
 	struct place p = find(k, record_key(record));
 	k->bytes += record_bytes(record);
 	if (p.found) {
-		struct record *before = k->blocks[p.block]->records[p.at];
+		struct record *before = k->entries[p.block].block->records[p.at];
 		k->bytes -= record_bytes(before);
-		k->blocks[p.block]->records[p.at] = record;
+		k->entries[p.block].block->records[p.at] = record;
 		return before;
 	}
 	if (!k->count)
 		insert_block(k, 0);
-	if (k->blocks[p.block]->count == KEYSPACE_BLOCK)
+	if (k->entries[p.block].block->count == KEYSPACE_BLOCK)
 		split(k, &p);
-	insert(k->blocks[p.block], p.at, record);
+	insert(k->entries[p.block].block, p.at, record);
+	if (p.at == 0)
+		set_start(k, p.block);
 	k->records++;
 	return NULL;
 }
 
 static void remove_block(struct keyspace *k, size_t at)
 {
-	free(k->blocks[at]);
+	free(k->entries[at].block);
 	k->count--;
-	memmove(k->blocks + at, k->blocks + at + 1, (k->count - at) * sizeof(*k->blocks));
+	memmove(k->entries + at, k->entries + at + 1, (k->count - at) * sizeof(*k->entries));
 }
 
 // Joins the block with its right neighbour when both fit into three quarters of one: no pile of near-empty blocks.
@@ -192,7 +209,7 @@ static void join(struct keyspace *k, size_t at)
 {
 	if (at + 1 >= k->count)
 		return;
-	struct keyspace_block *left = k->blocks[at], *right = k->blocks[at + 1];
+	struct keyspace_block *left = k->entries[at].block, *right = k->entries[at + 1].block;
 	if (left->count + right->count > KEYSPACE_BLOCK * 3 / 4)
 		return;
 	memcpy(left->records + left->count, right->records, right->count * sizeof(right->records[0]));
@@ -206,16 +223,19 @@ struct record *keyspace_remove(struct keyspace *k, const char *key)
 	struct place p = find(k, key);
 	if (!p.found)
 		return NULL;
-	struct keyspace_block *b = k->blocks[p.block];
+	struct keyspace_block *b = k->entries[p.block].block;
 	struct record *before = b->records[p.at];
 	b->count--;
 	memmove(b->records + p.at, b->records + p.at + 1, (b->count - p.at) * sizeof(b->records[0]));
 	memmove(b->heads + p.at, b->heads + p.at + 1, (b->count - p.at) * sizeof(b->heads[0]));
 	k->records--;
 	k->bytes -= record_bytes(before);
-	if (b->count == 0)
+	if (b->count == 0) {
 		remove_block(k, p.block);
-	else
-		join(k, p.block);
+		return before;
+	}
+	if (p.at == 0)
+		set_start(k, p.block);
+	join(k, p.block);
 	return before;
 }

@@ -15,9 +15,14 @@ struct keyspace_block {
 	struct record *records[KEYSPACE_BLOCK];
 };
 
+struct keyspace_entry {
+	struct keyspace_block *block; // not empty
+	char start[56];               // of the first key, zeros behind it: looked at without touching the block
+};
+
 struct keyspace {
-	struct keyspace_block **blocks; // none is empty
-	size_t count, room;
+	struct keyspace_entry *entries;
+	size_t count, room;      // of blocks
 	uint64_t records, bytes; // bytes: of keys and values
 };
 

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 
 enum {
@@ -210,12 +211,21 @@ static int configure(struct revlog *log, const struct revlog_options *options, s
 	return r;
 }
 
+// For its owner only; SQLite gives the write-ahead log the same mode.
+static int make_file(const char *path, struct err *err)
+{
+	AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	return fd < 0 ? err_set_errno(err, -errno, "cannot open '%s'", path) : 0;
+}
+
 int revlog_open(struct revlog *log, const char *dir, const struct revlog_options *options, struct err *err)
 {
 	*log = (struct revlog){ .path = xasprintf("%s/store.db", dir) };
 	log->checkpoint_frames = options->checkpoint_frames ? options->checkpoint_frames : CHECKPOINT_FRAMES;
 	AUTO_FREE char *wal_path = xasprintf("%s-wal", log->path);
 	int r = wal_check(wal_path, err);
+	if (r == 0)
+		r = make_file(log->path, err);
 	if (r < 0)
 		return r;
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -410,6 +420,12 @@ static int write_batch(struct revlog *log, const struct batch *batch)
 	return code == SQLITE_OK ? step(log->commit) : code;
 }
 
+// After a failure not even closing may write: what the disk holds is for the next start to judge.
+static void leave_file(struct revlog *log)
+{
+	sqlite3_db_config(log->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+}
+
 void revlog_write(struct revlog *log, struct batch *batch)
 {
 	int code = write_batch(log, batch);
@@ -423,6 +439,7 @@ void revlog_write(struct revlog *log, struct batch *batch)
 		fail(log, code, "cannot write", &batch->err);
 		batch->result = STORE_UNKNOWN;
 		batch->broken = true;
+		leave_file(log);
 		return;
 	}
 	batch->result = STORE_NO_SPACE;
@@ -430,6 +447,7 @@ void revlog_write(struct revlog *log, struct batch *batch)
 	if (!sqlite3_get_autocommit(log->db) && run(log, "ROLLBACK", &batch->err) < 0) {
 		batch->result = STORE_UNKNOWN;
 		batch->broken = true;
+		leave_file(log);
 	}
 }
 
@@ -443,8 +461,10 @@ int revlog_checkpoint(struct revlog *log, struct err *err)
 		log->checkpoint_from = log->checkpoint_frames;
 		return 0;
 	}
-	if (!is_full(log->db, code))
+	if (!is_full(log->db, code)) {
+		leave_file(log);
 		return fail(log, code, "cannot move the write-ahead log into the file", err);
+	}
 	log->checkpoint_from = log->wal_frames + CHECKPOINT_RETRY;
 	return 0;
 }

@@ -118,8 +118,8 @@ const char *store_result_name(enum store_result result); // "ok", "conflict", "n
 
 struct store_answer {
 	enum store_result result;
-	uint64_t revision; // ok: of the transaction, or the current one when it changed nothing.
-			   // conflict: the revision at which the compare did not hold
+	uint64_t revision;           // ok: of the transaction, or the current one when it changed nothing.
+				     // conflict: the revision at which the compare did not hold
 	size_t compare;              // conflict: which compare, counted from 0
 	const struct record *record; // conflict: that key's record as it is, NULL when absent; to be kept by record_ref
 	const char *reason;          // what a person should read; "" for ok

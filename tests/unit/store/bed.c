@@ -168,3 +168,21 @@ const char *bed_value(struct bed *bed, const char *key)
 	const struct record *r = store_get(bed->store, key);
 	return r ? record_value(r) : "";
 }
+
+int bed_setup_memory(void **state)
+{
+	*state = bed_new_memory();
+	return 0;
+}
+
+int bed_setup_sqlite(void **state)
+{
+	*state = bed_new_sqlite();
+	return 0;
+}
+
+int bed_teardown(void **state)
+{
+	bed_free(*state);
+	return 0;
+}

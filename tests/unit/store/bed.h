@@ -26,6 +26,11 @@ struct bed *bed_new_memory(void);
 struct bed *bed_new_sqlite(void); // in a new folder
 void bed_free(struct bed *bed);   // removes the folder
 
+// The same for cmocka's setup and teardown.
+int bed_setup_memory(void **state);
+int bed_setup_sqlite(void **state);
+int bed_teardown(void **state);
+
 int bed_open(struct bed *bed, struct err *err); // of the folder as it is
 void bed_close(struct bed *bed);
 void bed_reopen(struct bed *bed); // must succeed

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 enum { KEYS = 150, FLIPS = 400, WAL_FLIPS = 200 };
 
@@ -239,6 +240,14 @@ static void test_one_process_at_a_time(UNUSED void **state)
 	assert_int_equal(bed_put(bed, "still", "works"), 1);
 	bed_reopen(bed);
 	assert_string_equal(bed_value(bed, "still"), "works");
+
+	static const char *const names[] = { "store.db", "store.db-wal", "lock" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) { // for nobody else's eyes
+		struct stat st;
+		AUTO_FREE char *path = xasprintf("%s/%s", bed->dir, names[i]);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 0777, 0600);
+	}
 	bed_free(bed);
 }
 

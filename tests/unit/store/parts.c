@@ -23,7 +23,7 @@ static void test_checksum(UNUSED void **state)
 enum { NAMES = 3000, STEPS = 60000 };
 
 struct naive {
-	char names[NAMES][24];
+	char names[NAMES][96];
 	bool present[NAMES];
 	uint64_t written[NAMES];
 	unsigned count;
@@ -37,12 +37,17 @@ static int compare_names(const void *a, const void *b)
 // Prefixes of each other, long common beginnings, bytes above 127.
 static void make_names(struct naive *n, struct rng *rng)
 {
-	static const char *const starts[] = { "", "v1/", "v1/placements/node-1/", "v1/placements/node-2/", "\xc3\xa4" };
+	static const char *const starts[] = { "",
+					      "v1/",
+					      "v1/placements/node-1/",
+					      "v1/placements/node-2/",
+					      "\xc3\xa4",
+					      "v1/releases/a-tenant-of-a-long-name/an-environment-of-a-long-name/" };
 	for (unsigned i = 0; i < NAMES; i++) {
 		const char *start = starts[rng_below(rng, ARRAY_LEN(starts))];
-		unsigned len = 1 + (unsigned)rng_below(rng, 23 - strlen(start));
+		unsigned len = 1 + (unsigned)rng_below(rng, 8);
 		char *name = stpcpy(n->names[i], start);
-		for (unsigned j = 0; j < len && name < n->names[i] + 23; j++)
+		for (unsigned j = 0; j < len; j++)
 			*name++ = "ab/\xff\x01"[rng_below(rng, 5)];
 		*name = '\0';
 	}

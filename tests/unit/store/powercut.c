@@ -51,7 +51,7 @@ static void test_power_cuts(UNUSED void **state)
 	}
 	print_message("%u power cuts, %llu acknowledged transactions, none lost\n", cuts,
 		      (unsigned long long)promises.all);
-	assert_true(promises.all > 20 * cuts);
+	assert_true(promises.all > 5 * cuts);
 	assert_int_equal(tree_remove(dir, NULL), 0);
 }
 
