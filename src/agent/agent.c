@@ -146,7 +146,7 @@ static const char *data_option(int argc, char **argv)
 {
 	static const struct option options[] = { { "data", required_argument, NULL, 'd' }, { 0 } };
 	const char *data = PLATFORM_DATA_DEFAULT;
-	optind = 1;
+	optind = 2; // behind the name of the program and "agent"
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		if (c != 'd')
 			return NULL;
