@@ -6,7 +6,7 @@
 static void print_processes(struct cli *cli, const json_t *app)
 {
 	static const char *const titles[] = { "process", "ready", "memory", "cpu", "health", "command", NULL };
-	struct table *t = table_new(cli, titles);
+	struct listing *t = listing_new(cli, titles);
 	const json_t *specs = json_object_get(json_object_get(app, "spec"), "processes");
 	const char *name;
 	json_t *process;
@@ -15,15 +15,15 @@ static void print_processes(struct cli *cli, const json_t *app)
 		const json_t *health = json_object_get(spec, "health");
 		char memory[SHORT_TEXT_SIZE];
 		size_text(get_number(spec, "memory_bytes"), memory);
-		table_cell(t, "%s", name);
-		table_cell(t, "%u/%u", (unsigned)get_number(process, "ready"), (unsigned)get_number(process, "wanted"));
-		table_cell(t, "%s", memory);
-		table_cell(t, "%.2g", (double)get_number(spec, "cpu_millis") / 1000);
-		table_cell(t, "%s%s%s", get_text(health, "type"), *get_text(health, "path") ? " " : "",
+		listing_cell(t, "%s", name);
+		listing_cell(t, "%u/%u", (unsigned)get_number(process, "ready"), (unsigned)get_number(process, "wanted"));
+		listing_cell(t, "%s", memory);
+		listing_cell(t, "%.2g", (double)get_number(spec, "cpu_millis") / 1000);
+		listing_cell(t, "%s%s%s", get_text(health, "type"), *get_text(health, "path") ? " " : "",
 			   get_text(health, "path"));
-		table_cell(t, "%s", get_text(spec, "command"));
+		listing_cell(t, "%s", get_text(spec, "command"));
 	}
-	table_end(t, "no processes");
+	listing_end(t, "no processes");
 }
 
 static void print_app(struct cli *cli, const json_t *app)

@@ -24,7 +24,7 @@ int command_apps(struct cli *cli)
 		return status != CLI_OK ? status : print_json(answer.json);
 
 	static const char *const titles[] = { "name", "state", "ready", "release", "url", "changed", NULL };
-	struct table *t = table_new(cli, titles);
+	struct listing *t = listing_new(cli, titles);
 	size_t i;
 	json_t *app;
 	json_array_foreach(json_object_get(answer.json, "items"), i, app) {
@@ -32,13 +32,13 @@ int command_apps(struct cli *cli)
 		const char *url = json_string_value(json_array_get(json_object_get(app, "urls"), 0));
 		char age[SHORT_TEXT_SIZE];
 		age_text(get_number(app, "updated_ms"), age);
-		table_cell(t, "%s", get_text(app, "name"));
-		table_state(t, get_text(app, "state"));
-		table_cell(t, "%s", processes);
-		table_cell(t, "%u", (unsigned)get_number(app, "release"));
-		table_cell(t, "%s", url ? url : "-");
-		table_cell(t, "%s ago", age);
+		listing_cell(t, "%s", get_text(app, "name"));
+		listing_state(t, get_text(app, "state"));
+		listing_cell(t, "%s", processes);
+		listing_cell(t, "%u", (unsigned)get_number(app, "release"));
+		listing_cell(t, "%s", url ? url : "-");
+		listing_cell(t, "%s ago", age);
 	}
-	table_end(t, "no applications yet; 'dialtone push' in an application's directory makes one");
+	listing_end(t, "no applications yet; 'dialtone push' in an application's directory makes one");
 	return CLI_OK;
 }

@@ -16,20 +16,20 @@ int command_audit(struct cli *cli)
 		return status != CLI_OK ? status : print_json(answer.json);
 
 	static const char *const titles[] = { "time", "who", "from", "action", "changed", "outcome", "detail", NULL };
-	struct table *t = table_new(cli, titles);
+	struct listing *t = listing_new(cli, titles);
 	size_t i;
 	json_t *record;
 	json_array_foreach(json_object_get(answer.json, "items"), i, record) {
 		char when[SHORT_TEXT_SIZE];
 		local_time_text(get_number(record, "at_ms"), when);
-		table_cell(t, "%s", when);
-		table_cell(t, "%s", get_text(record, "who"));
-		table_cell(t, "%s", get_text(record, "from"));
-		table_cell(t, "%s", get_text(record, "action"));
-		table_cell(t, "%s", get_text(record, "object"));
-		table_state(t, get_text(record, "outcome"));
-		table_cell(t, "%s", get_text(record, "detail"));
+		listing_cell(t, "%s", when);
+		listing_cell(t, "%s", get_text(record, "who"));
+		listing_cell(t, "%s", get_text(record, "from"));
+		listing_cell(t, "%s", get_text(record, "action"));
+		listing_cell(t, "%s", get_text(record, "object"));
+		listing_state(t, get_text(record, "outcome"));
+		listing_cell(t, "%s", get_text(record, "detail"));
 	}
-	table_end(t, "nothing was changed yet");
+	listing_end(t, "nothing was changed yet");
 	return CLI_OK;
 }

@@ -12,17 +12,17 @@ static int list_content(struct cli *cli, const char *path, const char *none)
 		return status != CLI_OK ? status : print_json(answer.json);
 
 	static const char *const titles[] = { "name", "version", "digest", "description", NULL };
-	struct table *t = table_new(cli, titles);
+	struct listing *t = listing_new(cli, titles);
 	size_t i;
 	json_t *item;
 	json_array_foreach(json_object_get(answer.json, "items"), i, item) {
 		const char *digest = json_string_value(json_array_get(json_object_get(item, "layers"), 0));
-		table_cell(t, "%s", get_text(item, "name"));
-		table_cell(t, "%s", get_text(item, "version"));
-		table_cell(t, "%.12s", digest && str_starts(digest, "sha256:") ? digest + 7 : "-");
-		table_cell(t, "%s", get_text(item, "description"));
+		listing_cell(t, "%s", get_text(item, "name"));
+		listing_cell(t, "%s", get_text(item, "version"));
+		listing_cell(t, "%.12s", digest && str_starts(digest, "sha256:") ? digest + 7 : "-");
+		listing_cell(t, "%s", get_text(item, "description"));
 	}
-	table_end(t, none);
+	listing_end(t, none);
 	return CLI_OK;
 }
 

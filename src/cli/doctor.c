@@ -132,14 +132,14 @@ static int print_findings(struct cli *cli, const struct findings *all)
 		return all->failed ? CLI_FAILED : CLI_OK;
 	}
 	static const char *const titles[] = { "check", "state", "found", "what to do", NULL };
-	struct table *t = table_new(cli, titles);
+	struct listing *t = listing_new(cli, titles);
 	for (size_t i = 0; i < all->n; i++) {
-		table_cell(t, "%s", all->items[i].what);
-		table_state(t, all->items[i].state);
-		table_cell(t, "%s", all->items[i].detail);
-		table_cell(t, "%s", all->items[i].mend);
+		listing_cell(t, "%s", all->items[i].what);
+		listing_state(t, all->items[i].state);
+		listing_cell(t, "%s", all->items[i].detail);
+		listing_cell(t, "%s", all->items[i].mend);
 	}
-	table_end(t, "nothing was checked");
+	listing_end(t, "nothing was checked");
 	return all->failed ? CLI_FAILED : CLI_OK;
 }
 

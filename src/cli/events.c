@@ -17,20 +17,20 @@ int command_events(struct cli *cli)
 		return status != CLI_OK ? status : print_json(answer.json);
 
 	static const char *const titles[] = { "time", "what", "instance", "message", NULL };
-	struct table *t = table_new(cli, titles);
+	struct listing *t = listing_new(cli, titles);
 	size_t i;
 	json_t *event;
 	json_array_foreach(json_object_get(answer.json, "items"), i, event) {
 		char when[SHORT_TEXT_SIZE];
 		local_time_text(get_number(event, "at_ms"), when);
-		table_cell(t, "%s", when);
-		table_cell(t, "%s", get_text(event, "type"));
+		listing_cell(t, "%s", when);
+		listing_cell(t, "%s", get_text(event, "type"));
 		if (*get_text(event, "process"))
-			table_cell(t, "%s %.8s", get_text(event, "process"), get_text(event, "instance"));
+			listing_cell(t, "%s %.8s", get_text(event, "process"), get_text(event, "instance"));
 		else
-			table_cell(t, "-");
-		table_cell(t, "%s", get_text(event, "message"));
+			listing_cell(t, "-");
+		listing_cell(t, "%s", get_text(event, "message"));
 	}
-	table_end(t, "no events");
+	listing_end(t, "no events");
 	return CLI_OK;
 }

@@ -11,7 +11,7 @@ int command_nodes(struct cli *cli)
 		return status != CLI_OK ? status : print_json(answer.json);
 
 	static const char *const titles[] = { "name", "state", "cpu", "memory", "disk", "instances", "since", NULL };
-	struct table *t = table_new(cli, titles);
+	struct listing *t = listing_new(cli, titles);
 	size_t i;
 	json_t *node;
 	json_array_foreach(json_object_get(answer.json, "items"), i, node) {
@@ -21,14 +21,14 @@ int command_nodes(struct cli *cli)
 		size_text(get_number(used, "memory_bytes"), memory);
 		size_text(get_number(node, "memory_bytes"), all);
 		size_text(get_number(node, "disk_bytes"), disk);
-		table_cell(t, "%s", get_text(node, "name"));
-		table_state(t, get_text(node, "state"));
-		table_cell(t, "%.1f", (double)get_number(node, "cpu_millis") / 1000);
-		table_cell(t, "%s of %s", memory, all);
-		table_cell(t, "%s", disk);
-		table_cell(t, "%u", (unsigned)get_number(used, "instances"));
-		table_cell(t, "%s", age);
+		listing_cell(t, "%s", get_text(node, "name"));
+		listing_state(t, get_text(node, "state"));
+		listing_cell(t, "%.1f", (double)get_number(node, "cpu_millis") / 1000);
+		listing_cell(t, "%s of %s", memory, all);
+		listing_cell(t, "%s", disk);
+		listing_cell(t, "%u", (unsigned)get_number(used, "instances"));
+		listing_cell(t, "%s", age);
 	}
-	table_end(t, "no node has reported yet");
+	listing_end(t, "no node has reported yet");
 	return CLI_OK;
 }

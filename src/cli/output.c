@@ -19,16 +19,16 @@ struct cell {
 	const char *colour;
 };
 
-struct table {
+struct listing {
 	const struct cli *cli;
 	const char *const *titles;
 	size_t columns, n, size;
 	struct cell *cells;
 };
 
-struct table *table_new(const struct cli *cli, const char *const *titles)
+struct listing *listing_new(const struct cli *cli, const char *const *titles)
 {
-	struct table *t = xcalloc(1, sizeof(*t));
+	struct listing *t = xcalloc(1, sizeof(*t));
 	t->cli = cli;
 	t->titles = titles;
 	while (titles[t->columns])
@@ -36,7 +36,7 @@ struct table *table_new(const struct cli *cli, const char *const *titles)
 	return t;
 }
 
-static void add_cell(struct table *t, char *text, const char *colour)
+static void add_cell(struct listing *t, char *text, const char *colour)
 {
 	if (t->n == t->size) {
 		t->size = t->size ? t->size * 2 : 32;
@@ -48,7 +48,7 @@ static void add_cell(struct table *t, char *text, const char *colour)
 	t->cells[t->n++] = (struct cell){ text, colour };
 }
 
-void table_cell(struct table *t, const char *fmt, ...)
+void listing_cell(struct listing *t, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
@@ -59,7 +59,7 @@ void table_cell(struct table *t, const char *fmt, ...)
 	add_cell(t, text, "");
 }
 
-void table_state(struct table *t, const char *state)
+void listing_state(struct listing *t, const char *state)
 {
 	add_cell(t, xstrdup(state), colour_of_state(t->cli, state));
 }
@@ -79,7 +79,7 @@ static void print_padded(const char *text, size_t width, bool last)
 		putchar(' ');
 }
 
-static size_t column_width(const struct table *t, size_t column)
+static size_t column_width(const struct listing *t, size_t column)
 {
 	size_t width = strlen(t->titles[column]);
 	for (size_t i = column; i < t->n; i += t->columns)
@@ -88,7 +88,7 @@ static size_t column_width(const struct table *t, size_t column)
 	return width;
 }
 
-static void print_table(const struct table *t)
+static void print_table(const struct listing *t)
 {
 	size_t widths[32];
 	for (size_t c = 0; c < t->columns && c < ARRAY_LEN(widths); c++) {
@@ -110,7 +110,7 @@ static void print_table(const struct table *t)
 	}
 }
 
-void table_end(struct table *t, const char *none)
+void listing_end(struct listing *t, const char *none)
 {
 	if (t->n)
 		print_table(t);

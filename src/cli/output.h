@@ -6,16 +6,16 @@
 // Prints json on standard output, indented, with a newline; returns CLI_OK.
 int print_json(const json_t *json);
 
-struct table;
+struct listing;
 
 // Column titles end with NULL. Titles are printed in capitals, columns padded to their widest cell.
-struct table *table_new(const struct cli *cli, const char *const *titles);
+struct listing *listing_new(const struct cli *cli, const char *const *titles);
 // One cell of the current row; the row ends by itself after its last column. Copied.
-void table_cell(struct table *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void listing_cell(struct listing *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 // A cell in the colour of a state: ready green, failing red, in between yellow.
-void table_state(struct table *t, const char *state);
+void listing_state(struct listing *t, const char *state);
 // Prints and frees. `none` is said instead of a table without rows.
-void table_end(struct table *t, const char *none);
+void listing_end(struct listing *t, const char *none);
 
 #define SHORT_TEXT_SIZE 32
 void age_text(uint64_t since_unix_ms, char text[SHORT_TEXT_SIZE]);   // "3m", "2d"; "-" for 0

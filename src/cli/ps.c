@@ -29,24 +29,24 @@ int command_ps(struct cli *cli)
 
 	static const char *const titles[] = { "process", "index", "state",   "release",	 "started", "restarts",
 					      "address", "node",  "instance", "detail", NULL };
-	struct table *t = table_new(cli, titles);
+	struct listing *t = listing_new(cli, titles);
 	size_t i;
 	json_t *instance;
 	json_array_foreach(json_object_get(answer.json, "items"), i, instance) {
 		char age[SHORT_TEXT_SIZE], detail[256];
 		age_text(get_number(instance, "started_ms"), age);
 		detail_of(instance, detail, sizeof(detail));
-		table_cell(t, "%s", get_text(instance, "process"));
-		table_cell(t, "%u", (unsigned)get_number(instance, "index"));
-		table_state(t, get_text(instance, "state"));
-		table_cell(t, "%u", (unsigned)get_number(instance, "release"));
-		table_cell(t, "%s", age);
-		table_cell(t, "%u", (unsigned)get_number(instance, "restarts"));
-		table_cell(t, "%s", *get_text(instance, "address") ? get_text(instance, "address") : "-");
-		table_cell(t, "%s", get_text(instance, "node"));
-		table_cell(t, "%.12s", get_text(instance, "instance"));
-		table_cell(t, "%s", detail);
+		listing_cell(t, "%s", get_text(instance, "process"));
+		listing_cell(t, "%u", (unsigned)get_number(instance, "index"));
+		listing_state(t, get_text(instance, "state"));
+		listing_cell(t, "%u", (unsigned)get_number(instance, "release"));
+		listing_cell(t, "%s", age);
+		listing_cell(t, "%u", (unsigned)get_number(instance, "restarts"));
+		listing_cell(t, "%s", *get_text(instance, "address") ? get_text(instance, "address") : "-");
+		listing_cell(t, "%s", get_text(instance, "node"));
+		listing_cell(t, "%.12s", get_text(instance, "instance"));
+		listing_cell(t, "%s", detail);
 	}
-	table_end(t, "no instances");
+	listing_end(t, "no instances");
 	return CLI_OK;
 }

@@ -127,18 +127,18 @@ static void print_changes(struct cli *cli, const char *name, const json_t *chang
 		return;
 	}
 	static const char *const titles[] = { "", "what", "now", "after the push", NULL };
-	struct table *t = table_new(cli, titles);
+	struct listing *t = listing_new(cli, titles);
 	size_t i;
 	json_t *change;
 	json_array_foreach((json_t *)changes, i, change) {
 		const char *before = json_string_value(json_object_get(change, "before"));
 		const char *after = json_string_value(json_object_get(change, "after"));
-		table_cell(t, "%s", !before ? "+" : !after ? "-" : "~");
-		table_cell(t, "%s", get_text(change, "path"));
-		table_cell(t, "%s", before ? before : "");
-		table_cell(t, "%s", after ? after : "");
+		listing_cell(t, "%s", !before ? "+" : !after ? "-" : "~");
+		listing_cell(t, "%s", get_text(change, "path"));
+		listing_cell(t, "%s", before ? before : "");
+		listing_cell(t, "%s", after ? after : "");
 	}
-	table_end(t, "");
+	listing_end(t, "");
 }
 
 // The build is not run: its command and its source are shown as they would change.

@@ -13,20 +13,20 @@ int command_releases(struct cli *cli)
 		return status != CLI_OK ? status : print_json(answer.json);
 
 	static const char *const titles[] = { "release", "made", "by", "runtime", "artifact", "reason", NULL };
-	struct table *t = table_new(cli, titles);
+	struct listing *t = listing_new(cli, titles);
 	size_t i;
 	json_t *release;
 	json_array_foreach(json_object_get(answer.json, "items"), i, release) {
 		char age[SHORT_TEXT_SIZE];
 		age_text(get_number(release, "created_ms"), age);
 		const char *artifact = get_text(release, "artifact");
-		table_cell(t, "%u%s", (unsigned)get_number(release, "release"), get_flag(release, "current") ? " *" : "");
-		table_cell(t, "%s ago", age);
-		table_cell(t, "%s", get_text(release, "by"));
-		table_cell(t, "%s", get_text(json_object_get(release, "spec"), "runtime"));
-		table_cell(t, "%.12s", str_starts(artifact, "sha256:") ? artifact + 7 : artifact);
-		table_cell(t, "%s", get_text(release, "reason"));
+		listing_cell(t, "%u%s", (unsigned)get_number(release, "release"), get_flag(release, "current") ? " *" : "");
+		listing_cell(t, "%s ago", age);
+		listing_cell(t, "%s", get_text(release, "by"));
+		listing_cell(t, "%s", get_text(json_object_get(release, "spec"), "runtime"));
+		listing_cell(t, "%.12s", str_starts(artifact, "sha256:") ? artifact + 7 : artifact);
+		listing_cell(t, "%s", get_text(release, "reason"));
 	}
-	table_end(t, "no releases");
+	listing_end(t, "no releases");
 	return CLI_OK;
 }

@@ -132,9 +132,9 @@ static struct batch *compaction(struct committer *c)
 {
 	if (!c->compacts || c->compact_later)
 		return NULL;
-	uint64_t limit = history_limit(&c->history);
+	uint64_t limit = store_history_limit(&c->history);
 	struct past_row past[BATCH_PAST];
-	size_t n = history_oldest(&c->history, limit, BATCH_PAST, past);
+	size_t n = store_history_oldest(&c->history, limit, BATCH_PAST, past);
 	if (!n)
 		c->compact_rest = false;
 	if (!n || (n < BATCH_PAST && (!c->compact_rest || !list_empty(&c->queue))))
@@ -149,14 +149,14 @@ static struct batch *compaction(struct committer *c)
 
 static void compacted(struct committer *c, const struct batch *batch)
 {
-	history_drop(&c->history, batch->n_past);
+	store_history_drop(&c->history, batch->n_past);
 	c->compacted = batch->compact_to;
 }
 
 static void mark_time(struct timer *timer)
 {
 	struct committer *c = CONTAINER_OF(timer, struct committer, mark);
-	history_mark(&c->history, c->store.replica.revision);
+	store_history_mark(&c->history, c->store.replica.revision);
 	c->compact_rest = true;
 	c->compact_later = false;
 	wake_if_needed(c);
@@ -208,9 +208,9 @@ void committer_apply(struct committer *c, struct record *record)
 	if (!c->compacts)
 		return;
 	if (before)
-		history_add(&c->history, row_id(before), record->mod_revision, record_bytes(before));
+		store_history_add(&c->history, row_id(before), record->mod_revision, record_bytes(before));
 	if (record->deleted)
-		history_add(&c->history, row_id(record), record->mod_revision, record_bytes(record));
+		store_history_add(&c->history, row_id(record), record->mod_revision, record_bytes(record));
 }
 
 static const char *reason_of(const struct batch *batch)
@@ -288,7 +288,7 @@ void committer_init(struct committer *c, struct loop *loop, const struct driver 
 {
 	*c = (struct committer){ .store = { .driver = driver, .loop = loop }, .ops = ops, .owner = owner };
 	replica_init(&c->store.replica, 0);
-	history_init(&c->history);
+	store_history_init(&c->history);
 	list_init(&c->queue);
 	task_init(&c->start, loop, "store commit", start);
 	timer_init(&c->mark, loop, mark_time);
@@ -327,6 +327,6 @@ void committer_close(struct committer *c)
 	}
 	task_clear(&c->start);
 	timer_clear(&c->mark);
-	history_clear(&c->history);
+	store_history_clear(&c->history);
 	replica_clear(&c->store.replica);
 }

@@ -4,12 +4,12 @@
 
 #include <assert.h>
 
-void history_init(struct history *h)
+void store_history_init(struct history *h)
 {
 	*h = (struct history){ .keep_rows = HISTORY_ROWS, .keep_bytes = HISTORY_BYTES };
 }
 
-void history_clear(struct history *h)
+void store_history_clear(struct history *h)
 {
 	free(h->rows);
 	*h = (struct history){ 0 };
@@ -31,7 +31,7 @@ static void grow(struct history *h)
 	*h = bigger;
 }
 
-void history_add(struct history *h, uint64_t row, uint64_t by, uint64_t bytes)
+void store_history_add(struct history *h, uint64_t row, uint64_t by, uint64_t bytes)
 {
 	if (h->next - h->first == h->room)
 		grow(h);
@@ -40,14 +40,14 @@ void history_add(struct history *h, uint64_t row, uint64_t by, uint64_t bytes)
 	h->bytes += bytes;
 }
 
-void history_mark(struct history *h, uint64_t revision)
+void store_history_mark(struct history *h, uint64_t revision)
 {
 	if (h->n_marks == HISTORY_MARKS)
 		memmove(h->marks, h->marks + 1, --h->n_marks * sizeof(h->marks[0]));
 	h->marks[h->n_marks++] = revision;
 }
 
-uint64_t history_limit(const struct history *h)
+uint64_t store_history_limit(const struct history *h)
 {
 	uint64_t limit = h->n_marks == HISTORY_MARKS ? h->marks[0] : 0;
 	uint64_t over = h->first, bytes = h->bytes;
@@ -58,7 +58,7 @@ uint64_t history_limit(const struct history *h)
 	return limit;
 }
 
-size_t history_oldest(const struct history *h, uint64_t limit, size_t max, struct past_row *ret)
+size_t store_history_oldest(const struct history *h, uint64_t limit, size_t max, struct past_row *ret)
 {
 	size_t n = 0;
 	while (n < max && h->first + n < h->next && at(h, h->first + n)->by <= limit) {
@@ -68,7 +68,7 @@ size_t history_oldest(const struct history *h, uint64_t limit, size_t max, struc
 	return n;
 }
 
-void history_drop(struct history *h, size_t n)
+void store_history_drop(struct history *h, size_t n)
 {
 	assert(n <= h->next - h->first);
 	while (n--)

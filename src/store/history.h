@@ -30,17 +30,17 @@ struct history {
 	unsigned n_marks;
 };
 
-void history_init(struct history *h); // with the bounds above
-void history_clear(struct history *h);
+void store_history_init(struct history *h); // with the bounds above
+void store_history_clear(struct history *h);
 
-void history_add(struct history *h, uint64_t row, uint64_t by, uint64_t bytes); // by: never less than before
+void store_history_add(struct history *h, uint64_t row, uint64_t by, uint64_t bytes); // by: never less than before
 
 // To be called every HISTORY_MARK_MS.
-void history_mark(struct history *h, uint64_t revision);
+void store_history_mark(struct history *h, uint64_t revision);
 
 // Up to and with which revision history need not be kept any more.
-uint64_t history_limit(const struct history *h);
+uint64_t store_history_limit(const struct history *h);
 
 // The oldest rows superseded at or before limit, up to max of them, in *ret (borrowed until history_drop).
-size_t history_oldest(const struct history *h, uint64_t limit, size_t max, struct past_row *ret);
-void history_drop(struct history *h, size_t n); // forgets the n oldest
+size_t store_history_oldest(const struct history *h, uint64_t limit, size_t max, struct past_row *ret);
+void store_history_drop(struct history *h, size_t n); // forgets the n oldest

@@ -175,41 +175,41 @@ static void test_history_by_size(UNUSED void **state)
 {
 	struct history h;
 	struct past_row rows[10];
-	history_init(&h);
+	store_history_init(&h);
 	h.keep_rows = 100;
 	h.keep_bytes = 100 * 1000;
 	for (uint64_t i = 1; i <= 100; i++)
-		history_add(&h, i, i * 10, 500);
-	assert_int_equal(history_limit(&h), 0);
-	history_add(&h, 101, 1010, 500);
-	assert_int_equal(history_limit(&h), 10);
-	assert_int_equal(history_oldest(&h, 10, 10, rows), 1);
+		store_history_add(&h, i, i * 10, 500);
+	assert_int_equal(store_history_limit(&h), 0);
+	store_history_add(&h, 101, 1010, 500);
+	assert_int_equal(store_history_limit(&h), 10);
+	assert_int_equal(store_history_oldest(&h, 10, 10, rows), 1);
 	assert_int_equal(rows[0].row, 1);
-	history_drop(&h, 1);
-	assert_int_equal(history_limit(&h), 0);
-	history_add(&h, 102, 1020, 60 * 1000);
-	assert_int_equal(history_limit(&h), 210); // rows 2 to 21 make room for it
-	history_clear(&h);
+	store_history_drop(&h, 1);
+	assert_int_equal(store_history_limit(&h), 0);
+	store_history_add(&h, 102, 1020, 60 * 1000);
+	assert_int_equal(store_history_limit(&h), 210); // rows 2 to 21 make room for it
+	store_history_clear(&h);
 }
 
 static void test_history_by_time(UNUSED void **state)
 {
 	struct history h;
 	struct past_row rows[10];
-	history_init(&h);
+	store_history_init(&h);
 	for (uint64_t i = 1; i <= 5; i++)
-		history_add(&h, i, i, 1);
-	history_mark(&h, 3);
+		store_history_add(&h, i, i, 1);
+	store_history_mark(&h, 3);
 	for (unsigned i = 1; i < HISTORY_MARKS; i++) {
-		assert_int_equal(history_limit(&h), 0); // not before its time
-		history_mark(&h, 5);
+		assert_int_equal(store_history_limit(&h), 0); // not before its time
+		store_history_mark(&h, 5);
 	}
-	assert_int_equal(history_limit(&h), 3);
-	assert_int_equal(history_oldest(&h, 3, 10, rows), 3);
-	history_drop(&h, 3);
-	history_mark(&h, 5);
-	assert_int_equal(history_limit(&h), 5);
-	history_clear(&h);
+	assert_int_equal(store_history_limit(&h), 3);
+	assert_int_equal(store_history_oldest(&h, 3, 10, rows), 3);
+	store_history_drop(&h, 3);
+	store_history_mark(&h, 5);
+	assert_int_equal(store_history_limit(&h), 5);
+	store_history_clear(&h);
 }
 
 int main(void)
