@@ -82,6 +82,8 @@ json_t *app_json(struct server *server, const struct app_entry *entry, int chang
 	json_t *json = app_view_write(&view);
 	if (changed == CHANGED_UNSAID)
 		json_object_del(json, "changed");
+	if (!view.rollout)
+		json_object_set_new(json, "rollout", json_null());
 	view_free(&view);
 	return json;
 }

@@ -104,10 +104,9 @@ static json_t *item(const struct record *record)
 	AUTO_JSON json_t *json = NULL;
 	if (json_from_bytes(record_value(record), record->value_len, &json, NULL) < 0)
 		return NULL;
-	const char *object = json_get_text(json, "object", NULL);
-	if (object && str_starts(object, "v1/"))
-		json_object_set_new(json, "target", json_string(object + 3));
-	json_object_del(json, "object");
+	AUTO_FREE char *target = xstrdup(json_get_text(json, "target", ""));
+	if (str_starts(target, "v1/"))
+		json_object_set_new(json, "target", json_string(target + 3));
 	return TAKE_PTR(json);
 }
 

@@ -78,6 +78,7 @@ static void crashed(struct server *server, struct placement_entry *p, const stru
 			       .message = message,
 			       .process = p->record.process,
 			       .instance = p->record.instance,
+			       .index = p->record.index,
 			       .node = p->record.node,
 			       .release = p->record.release,
 			       .at_ms = exit->at_ms };
@@ -95,6 +96,7 @@ static void cannot_start(struct server *server, struct placement_entry *p, const
 			       .message = message,
 			       .process = p->record.process,
 			       .instance = p->record.instance,
+			       .index = p->record.index,
 			       .node = p->record.node,
 			       .release = p->record.release };
 	event_add(server, p->app, &event);
