@@ -21,7 +21,7 @@ static inline size_t buf_len(const struct buf *b)
 
 static inline char *buf_data(const struct buf *b)
 {
-	return b->bytes + b->start;
+	return b->bytes ? b->bytes + b->start : NULL; // adding to a null pointer is undefined, even zero
 }
 
 void buf_clear(struct buf *b);		 // frees; usable again afterwards with the same max
