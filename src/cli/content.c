@@ -20,7 +20,7 @@ static int list_content(struct cli *cli, const char *path, const char *none)
 		listing_cell(t, "%s", get_text(item, "name"));
 		listing_cell(t, "%s", get_text(item, "version"));
 		listing_cell(t, "%.12s", digest && str_starts(digest, "sha256:") ? digest + 7 : "-");
-		listing_cell(t, "%s", get_text(item, "description"));
+		listing_cell(t, "%s", get_text(item, "about"));
 	}
 	listing_end(t, none);
 	return CLI_OK;

@@ -8,10 +8,10 @@ static void detail_of(const json_t *instance, char *text, size_t size)
 	const json_t *exit = json_object_get(instance, "exit");
 	const json_t *probe = json_object_get(instance, "probe");
 	text[0] = '\0';
+	if (str_eq(get_text(instance, "state"), "ready"))
+		return;
 	if (*get_text(instance, "message"))
 		snprintf(text, size, "%s", get_text(instance, "message"));
-	else if (str_eq(get_text(instance, "state"), "ready"))
-		return;
 	else if (json_is_object(probe) && !get_flag(probe, "ok") && *get_text(probe, "detail"))
 		snprintf(text, size, "%s", get_text(probe, "detail"));
 	else if (json_is_object(exit))

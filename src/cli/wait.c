@@ -59,6 +59,16 @@ struct wait {
 	json_t *last; // the last state seen
 };
 
+static bool any_running(const json_t *app)
+{
+	const char *name;
+	json_t *process;
+	json_object_foreach(json_object_get(app, "processes"), name, process)
+		if (get_number(process, "running"))
+			return true;
+	return false;
+}
+
 static enum verdict judge(const struct wait *w, const json_t *app)
 {
 	const json_t *rollout = json_object_get(app, "rollout");
@@ -69,8 +79,9 @@ static enum verdict judge(const struct wait *w, const json_t *app)
 	const char *state = get_text(app, "state");
 	if (str_eq(state, "failing"))
 		return FAILED;
-	bool settled = str_eq(state, get_flag(app, "stopped") ? "stopped" : "running");
-	return settled && !json_is_object(rollout) ? SETTLED : GOING_ON;
+	if (get_flag(app, "stopped"))
+		return str_eq(state, "stopped") && !any_running(app) ? SETTLED : GOING_ON;
+	return str_eq(state, "running") && !json_is_object(rollout) ? SETTLED : GOING_ON;
 }
 
 static void show(const json_t *app)
