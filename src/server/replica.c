@@ -326,7 +326,7 @@ static void load(struct replica *replica)
 
 void replica_catch_up(struct replica *replica)
 {
-	for (;;) {
+	while (replica->watch.store) { // not stopped: the server is not being closed
 		struct store_event event;
 		switch (store_watch_next(&replica->watch, &event)) {
 		case STORE_WATCH_EVENT:
