@@ -65,6 +65,13 @@ static bool same_process(const struct running *a, pid_t pid, unsigned long long 
 	return a->pid && a->pid == pid && a->start_ticks == start_ticks;
 }
 
+// What an agent that died in the middle of creating or removing the container left.
+static void look_for_bundle(struct found *found)
+{
+	AUTO_FREE char *bundle = xasprintf("%s/bundle", found->dir);
+	found->run.leftovers = file_exists(bundle) == 1;
+}
+
 static void read_keeper(struct found *found)
 {
 	struct instance_found *run = &found->run;
@@ -146,6 +153,7 @@ static void look_at(struct agent *agent, const char *id, struct list *all)
 		return;
 	}
 	read_note(found);
+	look_for_bundle(found);
 	read_keeper(found);
 	list_append(all, &found->link);
 }

@@ -2,6 +2,7 @@
 
 #include "agent/core.h"
 #include "agent/report.h"
+#include "agent/sole.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -96,6 +97,8 @@ static void open_parts(struct agent *agent)
 static int open_agent(struct agent *agent, const char *data, struct err *err)
 {
 	int r = platform_load(data, &agent->platform, err);
+	if (r == 0)
+		r = sole_agent(agent->platform.data, err);
 	if (r == 0)
 		r = read_token(agent, err);
 	if (r == 0)
