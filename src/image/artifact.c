@@ -166,8 +166,9 @@ static int compare_path(const void *key, const void *entry)
 }
 
 // No entry lies inside another: files and links have nothing below them, and directories that do are not listed.
-static const char *inside_another(const struct artifact *a, size_t at, char *path)
+static const char *inside_another(const struct artifact *a, size_t at)
 {
+	AUTO_FREE char *path = xstrdup(a->entries[at].path);
 	const char *before = at ? a->entries[at - 1].path : "";
 	size_t shared = 0;
 	while (path[shared] && path[shared] == before[shared])
@@ -187,7 +188,7 @@ static const char *inside_another(const struct artifact *a, size_t at, char *pat
 int artifact_check_nesting(const struct artifact *a, struct err *err)
 {
 	for (size_t i = 0; i < a->n; i++) {
-		const char *outer = inside_another(a, i, a->entries[i].path);
+		const char *outer = inside_another(a, i);
 		if (outer)
 			return err_set(err, -EBADMSG, "'%s' lies inside '%s', which is listed itself",
 				       a->entries[i].path, outer);

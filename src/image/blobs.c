@@ -162,7 +162,7 @@ int blobs_get_artifact(const struct blobs *b, const char *digest, struct artifac
 	digest_of(buf_data(&text), buf_len(&text), have);
 	if (!str_eq(have, digest))
 		return err_set(err, -EBADMSG, "'%s' is corrupted: its content is %s", path, have);
-	return artifact_parse(buf_data(&text), buf_len(&text), ret, err);
+	return artifact_parse(buf_str(&text), buf_len(&text), ret, err);
 }
 
 struct sweep {

@@ -19,19 +19,19 @@ struct build {
 	const char *cache;
 	const struct image_build_options *options;
 	struct recipe recipe;
-	struct lock lock;
+	struct recipe_lock lock;
 	struct image over, build_over;
 	char made_from[DIGEST_SIZE];
 	struct image image; // what becomes of it
-	struct lock resolved;
+	struct recipe_lock resolved;
 	int turn; // flock: one process at a time builds this
 };
 
 static void build_clear(struct build *b)
 {
 	recipe_clear(&b->recipe);
-	lock_clear(&b->lock);
-	lock_clear(&b->resolved);
+	recipe_lock_clear(&b->lock);
+	recipe_lock_clear(&b->resolved);
 	image_clear(&b->over);
 	image_clear(&b->build_over);
 	image_clear(&b->image);
@@ -45,7 +45,7 @@ static void add_to(struct digest *d, const char *text)
 	digest_add(d, text, strlen(text) + 1);
 }
 
-static void add_pairs(struct digest *d, const struct pairs *p)
+static void add_pairs(struct digest *d, const struct keyed *p)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		add_to(d, p->items[i].key);
@@ -208,7 +208,7 @@ static char *upstream_version(const char *debian)
 
 static int name_version(struct build *b, bool as_locked, struct err *err)
 {
-	const char *of = b->recipe.version_of ? pairs_get(&b->resolved.main.debian, b->recipe.version_of) : NULL;
+	const char *of = b->recipe.version_of ? keyed_get(&b->resolved.main.debian, b->recipe.version_of) : NULL;
 	if (b->recipe.version_of && !of)
 		return err_set(err, -EINVAL, "%s: version-of names '%s', which is not among the packages", b->recipe.path,
 			       b->recipe.version_of);
@@ -244,10 +244,10 @@ static void describe(struct build *b, uint64_t bytes)
 		set_env(&i->env, &i->n_env, r->layer.env.items[n].key, r->layer.env.items[n].value);
 	for (size_t n = 0; n < r->build.env.n; n++)
 		set_env(&i->build_env, &i->n_build_env, r->build.env.items[n].key, r->build.env.items[n].value);
-	const struct pairs *lists[] = { &b->resolved.main.debian, &b->resolved.main.npm };
+	const struct keyed *lists[] = { &b->resolved.main.debian, &b->resolved.main.npm };
 	for (size_t l = 0; l < ARRAY_LEN(lists); l++)
 		for (size_t n = 0; n < lists[l]->n; n++) {
-			const struct pair *p = &lists[l]->items[n];
+			const struct keyed_item *p = &lists[l]->items[n];
 			AUTO_FREE char *version = xstrndup(p->value, strcspn(p->value, " "));
 			AUTO_FREE char *text = xasprintf("%s=%s", p->key, version);
 			add_layer(&i->packages, &i->n_packages, text);
@@ -293,8 +293,8 @@ static int build_part(struct build *b, struct err *err)
 
 static int update_lock(struct build *b, bool with_build, struct err *err)
 {
-	struct lock l = { b->resolved.main, with_build ? b->resolved.build : b->lock.build };
-	return lock_write(b->recipe.path, &l, err);
+	struct recipe_lock l = { b->resolved.main, with_build ? b->resolved.build : b->lock.build };
+	return recipe_lock_write(b->recipe.path, &l, err);
 }
 
 static int take_turn(struct build *b, struct err *err)
@@ -323,9 +323,9 @@ static int make_what_is_missing(struct build *b, bool *ret_built, struct err *er
 	if (r == 0 && b->options->lock == LOCK_UPDATE) {
 		// From here on the lock is what the result was made from.
 		r = update_lock(b, with_build, err);
-		lock_clear(&b->lock);
+		recipe_lock_clear(&b->lock);
 		if (r == 0)
-			r = lock_read(b->recipe.path, &b->lock, err);
+			r = recipe_lock_read(b->recipe.path, &b->lock, err);
 		compute_made_from(b);
 	}
 	return r == 0 && *ret_built ? image_file_write(b->cache, &b->image, b->made_from, err) : r;
@@ -335,7 +335,7 @@ static int build_all(struct build *b, const char *recipe, bool *ret_built, struc
 {
 	int r = recipe_read(recipe, &b->recipe, err);
 	if (r == 0)
-		r = lock_read(recipe, &b->lock, err);
+		r = recipe_lock_read(recipe, &b->lock, err);
 	if (r == 0)
 		r = stack_below(b, b->recipe.over, &b->over, err);
 	if (r == 0)

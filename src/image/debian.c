@@ -76,7 +76,7 @@ static int add_layer_status(const struct making *m, const char *digest, struct b
 	return r;
 }
 
-static bool is_listed(const struct texts *t, const char *text)
+static bool is_listed(const struct lines *t, const char *text)
 {
 	for (size_t i = 0; i < t->n; i++)
 		if (str_eq(t->items[i], text))
@@ -174,7 +174,7 @@ static char *include_list(const struct making *m, bool locked)
 
 static int compare_pairs(const void *a, const void *b)
 {
-	return strcmp(((const struct pair *)a)->key, ((const struct pair *)b)->key);
+	return strcmp(((const struct keyed_item *)a)->key, ((const struct keyed_item *)b)->key);
 }
 
 static int read_installed(struct making *m, struct err *err)
@@ -189,10 +189,10 @@ static int read_installed(struct making *m, struct err *err)
 		char *line = strsep(&at, "\n");
 		char *name = strsep(&line, " ");
 		if (line)
-			pairs_add(&m->resolved.debian, name, line);
+			keyed_add(&m->resolved.debian, name, line);
 	}
 	if (m->resolved.debian.n)
-		qsort(m->resolved.debian.items, m->resolved.debian.n, sizeof(struct pair), compare_pairs);
+		qsort(m->resolved.debian.items, m->resolved.debian.n, sizeof(struct keyed_item), compare_pairs);
 	return 0;
 }
 
@@ -230,7 +230,7 @@ static bool lock_fits(const struct making *m)
 	if (!m->lock || !m->lock->debian.n)
 		return false;
 	for (size_t i = 0; i < m->recipe->packages.n; i++)
-		if (!pairs_get(&m->lock->debian, m->recipe->packages.items[i]))
+		if (!keyed_get(&m->lock->debian, m->recipe->packages.items[i]))
 			return false;
 	return true;
 }
@@ -238,8 +238,8 @@ static bool lock_fits(const struct making *m)
 static void say_changes(const struct making *m)
 {
 	for (size_t i = 0; m->lock && i < m->resolved.debian.n; i++) {
-		const struct pair *now = &m->resolved.debian.items[i];
-		const char *before = pairs_get(&m->lock->debian, now->key);
+		const struct keyed_item *now = &m->resolved.debian.items[i];
+		const char *before = keyed_get(&m->lock->debian, now->key);
 		if (before && !str_eq(before, now->value))
 			making_say(m, "%s: %s instead of %s, which the mirror no longer has", now->key, now->value, before);
 	}

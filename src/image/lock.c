@@ -10,12 +10,12 @@
 
 static void part_clear(struct lock_part *p)
 {
-	pairs_clear(&p->debian);
-	pairs_clear(&p->npm);
+	keyed_clear(&p->debian);
+	keyed_clear(&p->npm);
 	p->layer[0] = '\0';
 }
 
-void lock_clear(struct lock *l)
+void recipe_lock_clear(struct recipe_lock *l)
 {
 	part_clear(&l->main);
 	part_clear(&l->build);
@@ -30,7 +30,7 @@ static char *lock_path(const char *recipe_path)
 }
 
 // "[build] debian NAME VERSION", "[build] npm NAME VERSION DIGEST", "[build] layer DIGEST"
-static const char *parse_line(struct lock *l, char *line)
+static const char *parse_line(struct recipe_lock *l, char *line)
 {
 	char *fields[6] = { 0 };
 	size_t n = 0;
@@ -41,10 +41,10 @@ static const char *parse_line(struct lock *l, char *line)
 	char **f = fields + build;
 	n -= build;
 	if (n == 3 && str_eq(f[0], "debian")) {
-		pairs_add(&part->debian, f[1], f[2]);
+		keyed_add(&part->debian, f[1], f[2]);
 	} else if (n == 4 && str_eq(f[0], "npm") && digest_valid(f[3])) {
 		AUTO_FREE char *value = xasprintf("%s %s", f[2], f[3]);
-		pairs_add(&part->npm, f[1], value);
+		keyed_add(&part->npm, f[1], value);
 	} else if (n == 2 && str_eq(f[0], "layer") && digest_valid(f[1])) {
 		memcpy(part->layer, f[1], DIGEST_SIZE);
 	} else {
@@ -53,11 +53,11 @@ static const char *parse_line(struct lock *l, char *line)
 	return NULL;
 }
 
-int lock_read(const char *recipe_path, struct lock *ret, struct err *err)
+int recipe_lock_read(const char *recipe_path, struct recipe_lock *ret, struct err *err)
 {
 	AUTO_FREE char *path = lock_path(recipe_path);
 	AUTO_BUF struct buf text = BUF_INIT(LOCK_MAX);
-	*ret = (struct lock){ 0 };
+	*ret = (struct recipe_lock){ 0 };
 	int r = file_read(path, &text, err);
 	if (r == -ENOENT)
 		return 0;
@@ -69,7 +69,7 @@ int lock_read(const char *recipe_path, struct lock *ret, struct err *err)
 		char *line = strsep(&at, "\n");
 		const char *fault = *line && *line != '#' ? parse_line(ret, line) : NULL;
 		if (fault) {
-			lock_clear(ret);
+			recipe_lock_clear(ret);
 			return err_set(err, -EINVAL, "%s:%zu: %s", path, number, fault);
 		}
 	}
@@ -86,7 +86,7 @@ static void write_part(struct buf *out, const struct lock_part *p, const char *p
 		buf_addf(out, "%slayer %s\n", prefix, p->layer);
 }
 
-int lock_write(const char *recipe_path, const struct lock *l, struct err *err)
+int recipe_lock_write(const char *recipe_path, const struct recipe_lock *l, struct err *err)
 {
 	AUTO_FREE char *path = lock_path(recipe_path);
 	AUTO_BUF struct buf out = BUF_INIT(LOCK_MAX);

@@ -95,7 +95,7 @@ static int put_files(const struct making *m, struct err *err)
 {
 	int r = 0;
 	for (size_t i = 0; i < m->recipe->files.n && r == 0; i++) {
-		const struct pair *f = &m->recipe->files.items[i];
+		const struct keyed_item *f = &m->recipe->files.items[i];
 		r = put_bytes(m, f->key, f->value, strlen(f->value), err);
 	}
 	return r;
@@ -104,7 +104,7 @@ static int put_files(const struct making *m, struct err *err)
 static int put_links(const struct making *m, struct err *err)
 {
 	for (size_t i = 0; i < m->recipe->links.n; i++) {
-		const struct pair *l = &m->recipe->links.items[i];
+		const struct keyed_item *l = &m->recipe->links.items[i];
 		AUTO_FREE char *whole = xasprintf("%s%s", m->root, l->key);
 		int r = making_parent(m, l->key, err);
 		if (r < 0)
@@ -123,7 +123,7 @@ static int compare_text(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int list_certificates(const char *dir, struct texts *ret, struct err *err)
+static int list_certificates(const char *dir, struct lines *ret, struct err *err)
 {
 	DIR *d = opendir(dir);
 	if (!d)
@@ -136,7 +136,7 @@ static int list_certificates(const char *dir, struct texts *ret, struct err *err
 		if (e->d_type == DT_DIR)
 			r = list_certificates(path, ret, err);
 		else if (str_ends(path, ".crt"))
-			texts_add(ret, path);
+			lines_add(ret, path);
 	}
 	closedir(d);
 	return r;
@@ -147,7 +147,7 @@ static int put_certificates(const struct making *m, struct err *err)
 {
 	if (!m->recipe->certificates)
 		return 0;
-	CLEANUP(texts_clear) struct texts paths = { 0 };
+	CLEANUP(lines_clear) struct lines paths = { 0 };
 	AUTO_FREE char *dir = xasprintf("%s/usr/share/ca-certificates", m->root);
 	int r = list_certificates(dir, &paths, err);
 	if (r == 0 && !paths.n)
@@ -242,7 +242,7 @@ static const char *const never[] = {
 	"usr/share/pixmaps", "**/__pycache__/*.pyc.*",
 };
 
-static bool has_key(const struct pairs *p, const char *path)
+static bool has_key(const struct keyed *p, const char *path)
 {
 	for (size_t i = 0; i < p->n; i++)
 		if (p->items[i].key[0] == '/' && str_eq(p->items[i].key + 1, path))

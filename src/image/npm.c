@@ -74,7 +74,7 @@ static int check_lock(struct making *m, const struct npm_package *p, const char 
 	if (r < 0)
 		return r;
 	AUTO_FREE char *value = xasprintf("%s %s", p->version, digest);
-	const char *locked = m->lock ? pairs_get(&m->lock->npm, p->name) : NULL;
+	const char *locked = m->lock ? keyed_get(&m->lock->npm, p->name) : NULL;
 	bool same_version = locked && str_starts(locked, p->version) && locked[strlen(p->version)] == ' ';
 	if (same_version && !str_eq(locked, value)) {
 		unlink(path);
@@ -83,11 +83,11 @@ static int check_lock(struct making *m, const struct npm_package *p, const char 
 	}
 	if (m->strict && !same_version)
 		return err_set(err, -EINVAL, "the lock does not name npm package %s@%s", p->name, p->version);
-	pairs_add(&m->resolved.npm, p->name, value);
+	keyed_add(&m->resolved.npm, p->name, value);
 	return 0;
 }
 
-static int take_path(struct making *m, const char *package, const struct pair *take, struct err *err)
+static int take_path(struct making *m, const char *package, const struct keyed_item *take, struct err *err)
 {
 	bool whole = str_eq(take->key, ".");
 	AUTO_FREE char *from = xasprintf("%s%s%s", package, whole ? "" : "/", whole ? "" : take->key);

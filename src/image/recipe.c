@@ -9,13 +9,13 @@
 
 #define RECIPE_MAX (256u << 10)
 
-void pairs_add(struct pairs *p, const char *key, const char *value)
+void keyed_add(struct keyed *p, const char *key, const char *value)
 {
 	p->items = xreallocarray(p->items, p->n + 1, sizeof(*p->items));
-	p->items[p->n++] = (struct pair){ xstrdup(key), xstrdup(value) };
+	p->items[p->n++] = (struct keyed_item){ xstrdup(key), xstrdup(value) };
 }
 
-const char *pairs_get(const struct pairs *p, const char *key)
+const char *keyed_get(const struct keyed *p, const char *key)
 {
 	for (size_t i = 0; i < p->n; i++)
 		if (str_eq(p->items[i].key, key))
@@ -23,48 +23,48 @@ const char *pairs_get(const struct pairs *p, const char *key)
 	return NULL;
 }
 
-void pairs_clear(struct pairs *p)
+void keyed_clear(struct keyed *p)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		free(p->items[i].key);
 		free(p->items[i].value);
 	}
 	free(p->items);
-	*p = (struct pairs){ 0 };
+	*p = (struct keyed){ 0 };
 }
 
-void texts_add(struct texts *t, const char *text)
+void lines_add(struct lines *t, const char *text)
 {
 	t->items = xreallocarray(t->items, t->n + 1, sizeof(*t->items));
 	t->items[t->n++] = xstrdup(text);
 }
 
-void texts_clear(struct texts *t)
+void lines_clear(struct lines *t)
 {
 	for (size_t i = 0; i < t->n; i++)
 		free(t->items[i]);
 	free(t->items);
-	*t = (struct texts){ 0 };
+	*t = (struct lines){ 0 };
 }
 
 static void layer_recipe_clear(struct layer_recipe *l)
 {
-	texts_clear(&l->packages);
-	texts_clear(&l->without);
+	lines_clear(&l->packages);
+	lines_clear(&l->without);
 	for (size_t i = 0; i < l->n_npm; i++) {
 		free(l->npm[i].name);
 		free(l->npm[i].version);
-		pairs_clear(&l->npm[i].take);
+		keyed_clear(&l->npm[i].take);
 	}
 	free(l->npm);
-	texts_clear(&l->directories);
-	pairs_clear(&l->files);
-	pairs_clear(&l->links);
-	texts_clear(&l->drop);
-	texts_clear(&l->run);
+	lines_clear(&l->directories);
+	keyed_clear(&l->files);
+	keyed_clear(&l->links);
+	lines_clear(&l->drop);
+	lines_clear(&l->run);
 	free(l->certificates);
 	free(l->keystore);
-	pairs_clear(&l->env);
+	keyed_clear(&l->env);
 }
 
 void recipe_clear(struct recipe *r)
@@ -106,7 +106,7 @@ static int read_text(struct reading *in, const yaml_node_t *node, char **ret)
 	return 0;
 }
 
-static int read_texts(struct reading *in, const yaml_node_t *node, struct texts *ret)
+static int read_texts(struct reading *in, const yaml_node_t *node, struct lines *ret)
 {
 	if (node->type != YAML_SEQUENCE_NODE)
 		return fault(in, node, "a list is expected here", NULL);
@@ -116,12 +116,12 @@ static int read_texts(struct reading *in, const yaml_node_t *node, struct texts 
 		int r = read_text(in, yaml_document_get_node(&in->doc, *item), &text);
 		if (r < 0)
 			return r;
-		texts_add(ret, text);
+		lines_add(ret, text);
 	}
 	return 0;
 }
 
-static int read_pairs(struct reading *in, const yaml_node_t *node, struct pairs *ret)
+static int read_pairs(struct reading *in, const yaml_node_t *node, struct keyed *ret)
 {
 	if (node->type != YAML_MAPPING_NODE)
 		return fault(in, node, "names with values are expected here", NULL);
@@ -133,7 +133,7 @@ static int read_pairs(struct reading *in, const yaml_node_t *node, struct pairs 
 			r = read_text(in, yaml_document_get_node(&in->doc, pair->value), &value);
 		if (r < 0)
 			return r;
-		pairs_add(ret, key, value);
+		keyed_add(ret, key, value);
 	}
 	return 0;
 }

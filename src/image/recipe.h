@@ -7,39 +7,39 @@
 
 #include <stdbool.h>
 
-struct pair {
+struct keyed_item {
 	char *key, *value;
 };
 
-struct pairs {
-	struct pair *items;
+struct keyed {
+	struct keyed_item *items;
 	size_t n;
 };
 
-struct texts {
+struct lines {
 	char **items;
 	size_t n;
 };
 
 struct npm_package {
 	char *name, *version;
-	struct pairs take; // path in the package → path in the layer
+	struct keyed take; // path in the package → path in the layer
 };
 
 // What makes one layer.
 struct layer_recipe {
-	struct texts packages; // Debian; what they depend on comes too
-	struct texts without;  // Debian packages that are taken as there already
+	struct lines packages; // Debian; what they depend on comes too
+	struct lines without;  // Debian packages that are taken as there already
 	struct npm_package *npm;
 	size_t n_npm;
-	struct texts directories; // "PATH" or "MODE PATH"
-	struct pairs files;	  // path → content; a "#!" at the front makes it executable
-	struct pairs links;	  // path → target
-	struct texts drop;	  // patterns of paths that are removed
-	struct texts run;	  // commands, run in the root file system; words, no shell
+	struct lines directories; // "PATH" or "MODE PATH"
+	struct keyed files;	  // path → content; a "#!" at the front makes it executable
+	struct keyed links;	  // path → target
+	struct lines drop;	  // patterns of paths that are removed
+	struct lines run;	  // commands, run in the root file system; words, no shell
 	char *certificates;	  // where the bundle of /usr/share/ca-certificates goes
 	char *keystore;		  // where the same goes for Java
-	struct pairs env;
+	struct keyed env;
 };
 
 struct recipe {
@@ -60,23 +60,23 @@ int recipe_read(const char *path, struct recipe *ret, struct err *err);
 
 // What a layer was resolved to.
 struct lock_part {
-	struct pairs debian; // package → version
-	struct pairs npm;    // package → "VERSION DIGEST"
+	struct keyed debian; // package → version
+	struct keyed npm;    // package → "VERSION DIGEST"
 	char layer[DIGEST_SIZE]; // "" when none
 };
 
-struct lock {
+struct recipe_lock {
 	struct lock_part main, build;
 };
 
-void lock_clear(struct lock *l);
+void recipe_lock_clear(struct recipe_lock *l);
 
 // The file beside the recipe, ".lock" for ".yaml". One that is not there gives an empty lock.
-int lock_read(const char *recipe_path, struct lock *ret, struct err *err);
-int lock_write(const char *recipe_path, const struct lock *l, struct err *err);
+int recipe_lock_read(const char *recipe_path, struct recipe_lock *ret, struct err *err);
+int recipe_lock_write(const char *recipe_path, const struct recipe_lock *l, struct err *err);
 
-void pairs_add(struct pairs *p, const char *key, const char *value);
-const char *pairs_get(const struct pairs *p, const char *key); // NULL when absent
-void pairs_clear(struct pairs *p);
-void texts_add(struct texts *t, const char *text);
-void texts_clear(struct texts *t);
+void keyed_add(struct keyed *p, const char *key, const char *value);
+const char *keyed_get(const struct keyed *p, const char *key); // NULL when absent
+void keyed_clear(struct keyed *p);
+void lines_add(struct lines *t, const char *text);
+void lines_clear(struct lines *t);

@@ -243,7 +243,7 @@ static int pax_record(struct tar_reader *t, const char *key, const char *value, 
 // "LENGTH KEY=VALUE\n", LENGTH counting itself.
 static int read_pax(struct tar_reader *t, struct err *err)
 {
-	const char *at = buf_data(&t->extra), *end = at + buf_len(&t->extra);
+	const char *at = buf_str(&t->extra), *end = at + buf_len(&t->extra);
 	while (at < end) {
 		uint64_t length = 0;
 		const char *p = at;
