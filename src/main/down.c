@@ -146,6 +146,10 @@ static int down(const struct down_options *o, struct err *err)
 	int r = check_root("down", err);
 	if (r == 0)
 		r = setup_data(o->data, false, &data, err);
+	if (r == -ENOENT) {
+		printf("There is nothing to stop: %s.\n", err->text);
+		return 0;
+	}
 	if (r < 0)
 		return say_error(err);
 	bool stopped = false;
