@@ -9,9 +9,33 @@
 #include <errno.h>
 
 struct building {
-	char *artifact; // of the result
+	char *artifact;	  // of the result
+	bool inside_line; // the last output did not end with a newline
 	bool failed;
 };
+
+// Output comes in pieces that may end anywhere.
+static void print_output(struct building *b, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+		AUTO_FREE char *piece = xstrndup(text, n);
+		if (!b->inside_line)
+			fputs("  | ", stderr);
+		print_safe(stderr, piece);
+		b->inside_line = text[n] != '\n';
+		if (!b->inside_line)
+			putc('\n', stderr);
+		text += n + !b->inside_line;
+	}
+}
+
+static void end_output(struct building *b)
+{
+	if (b->inside_line)
+		putc('\n', stderr);
+	b->inside_line = false;
+}
 
 static int on_build(const struct sse_event *event, void *arg)
 {
@@ -19,15 +43,15 @@ static int on_build(const struct sse_event *event, void *arg)
 	json_t *data = json_loadb(event->data, event->data_len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 	int r = 0;
 	if (str_eq(event->event, "output")) {
-		fputs("  | ", stderr);
-		print_safe(stderr, get_text(data, "text"));
-		putc('\n', stderr);
+		print_output(b, get_text(data, "text"));
 	} else if (str_eq(event->event, "result")) {
+		end_output(b);
 		b->artifact = xstrdup(get_text(data, "artifact"));
 		if (get_flag(data, "cached"))
 			fputs("build: nothing it depends on has changed, the earlier result is used\n", stderr);
 		r = 1;
 	} else if (str_eq(event->event, "failed")) {
+		end_output(b);
 		fprintf(stderr, "error: the build failed: %s\n", get_text(data, "detail"));
 		fputs("hint: nothing was deployed; what ran before goes on\n", stderr);
 		b->failed = true;

@@ -88,7 +88,7 @@ int assignment_run(struct replica *replica, struct app_entry *app, const char *p
 	struct assignment a = { .instance = id, .generation = 1 };
 	from_release(release, process, &a);
 	a.port = 0;
-	a.health = (struct health){ .type = HEALTH_PROCESS };
+	a.health.type = HEALTH_PROCESS;
 	a.restart.policy = RESTART_NEVER;
 	*ret = assignment_write(&a);
 	free(a.env);

@@ -109,13 +109,8 @@ static void reply_known(struct request *rq, const char *artifact)
 static json_t *agent_body(struct request *rq, const struct build_run *run)
 {
 	const struct build_request *asked = rq->object;
-	json_t *layers = json_array(), *env = json_object();
-	for (uint32_t i = 0; i < run->place.layer_count; i++)
-		json_array_append_new(layers, json_string(run->place.layers[i]));
-	for (uint32_t i = 0; i < run->place.env_count; i++)
-		json_object_set_new(env, run->place.env[i].name, json_string(run->place.env[i].value));
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "tenant", request_param(rq, "tenant"), "artifact",
-			 asked->artifact, "command", asked->command, "layers", layers, "env", env, "timeout_ms",
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "tenant", request_param(rq, "tenant"), "artifact", asked->artifact,
+			 "runtime", run->place.runtime, "command", asked->command, "timeout_ms",
 			 (json_int_t)asked->timeout_ms, "memory_bytes", (json_int_t)asked->memory_bytes);
 }
 

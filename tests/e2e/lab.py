@@ -230,7 +230,12 @@ class Uplink:
         self.before = self.forwarding.read_text()
         self.forwarding.write_text("1")
         run("nft", "-f", "-", input=f"""table ip {self.table} {{
-            chain postrouting {{ type nat hook postrouting priority 100; ip saddr 198.18.77.0/30 masquerade; }} }}""")
+    chain postrouting {{
+        type nat hook postrouting priority 100;
+        ip saddr 198.18.77.0/30 masquerade
+    }}
+}}
+""")
         return self
 
     def __exit__(self, *_):

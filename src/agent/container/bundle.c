@@ -110,7 +110,8 @@ int bundle_mount(const struct bundle *bundle, const struct container_host *host,
 	lower[0] = bundle->top;
 	lower[1] = host->base;
 	memcpy(lower + 2, spec->layers, spec->n_layers * sizeof(*lower));
-	struct layers layers = { .lower = lower, .n_lower = n, .writable = spec->writable, .identity_fd = identity };
+	struct layers layers = { .lower = lower, .n_lower = n, .writable = spec->writable, .owner = identity_base(spec->address),
+				 .identity_fd = identity };
 
 	int r = bundle_unmount(bundle, err); // of an attempt that was cut short
 	return r < 0 ? r : layers_mount(&layers, bundle->rootfs, bundle->parts, err);

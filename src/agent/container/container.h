@@ -78,7 +78,7 @@ struct container_spec {
 	// For build containers.
 	bool host_network;	     // the machine's network; address gives only the identity range then
 	const char *writable;	     // a directory for changes to the root file system (upper/ and work/ are made in it; files
-				     // in upper/ have the ids that the container sees), or NULL: read-only
+				     // in upper/ have the machine's ids), or NULL: read-only
 	const struct container_bind *binds;
 	size_t n_binds;
 };

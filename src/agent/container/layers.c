@@ -26,14 +26,14 @@ static void parts_clear(struct parts *parts)
 	cleanup_close(&parts->writable);
 }
 
-static int clone_with_ids(const char *path, int identity_fd, bool writable, int *ret_fd, struct err *err)
+static int clone_with_ids(const char *path, int identity_fd, int *ret_fd, struct err *err)
 {
 	AUTO_CLOSE int fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (fd < 0)
 		return err_set_errno(err, -errno, "cannot open layer '%s'", path);
 
 	struct mount_attr attr = {
-		.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (writable ? 0 : MOUNT_ATTR_RDONLY),
+		.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY,
 		.userns_fd = (uint64_t)identity_fd,
 	};
 	if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0) {
@@ -50,14 +50,18 @@ static int open_parts(const struct layers *layers, struct parts *parts, struct e
 	if (layers->n_lower > LAYERS_MAX)
 		return err_set(err, -E2BIG, "more than %d layers", LAYERS_MAX);
 	for (size_t i = 0; i < layers->n_lower; i++) {
-		int r = clone_with_ids(layers->lower[i], layers->identity_fd, false, &parts->lower[i], err);
+		int r = clone_with_ids(layers->lower[i], layers->identity_fd, &parts->lower[i], err);
 		if (r < 0)
 			return r;
 		parts->n++;
 	}
 	if (!layers->writable)
 		return 0;
-	return clone_with_ids(layers->writable, layers->identity_fd, true, &parts->writable, err);
+	// Not mapped: the overlay makes its work directory as the machine's root, who does not exist in the mapping.
+	parts->writable = open_tree(AT_FDCWD, layers->writable, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (parts->writable < 0)
+		return err_set_errno(err, -errno, "cannot open '%s'", layers->writable);
+	return 0;
 }
 
 // The file system's own words on what went wrong, if it has any.
@@ -185,7 +189,7 @@ static int mount_parts(const struct parts *parts, const char *target, const char
 	return r < 0 ? err_set_errno(err, r, "cannot mount at '%s'", target) : 0;
 }
 
-static int make_writable(const char *writable, struct err *err)
+static int make_writable(const char *writable, uint32_t owner, struct err *err)
 {
 	static const char *const names[] = { "upper", "work" };
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -193,6 +197,8 @@ static int make_writable(const char *writable, struct err *err)
 		int r = dir_make(path, 0755, err);
 		if (r < 0)
 			return r;
+		if (chown(path, owner, owner) < 0)
+			return err_set_errno(err, -errno, "cannot give '%s' to the container", path);
 	}
 	return 0;
 }
@@ -200,7 +206,7 @@ static int make_writable(const char *writable, struct err *err)
 int layers_mount(const struct layers *layers, const char *target, const char *hidden, struct err *err)
 {
 	if (layers->writable) {
-		int r = make_writable(layers->writable, err);
+		int r = make_writable(layers->writable, layers->owner, err);
 		if (r < 0)
 			return r;
 	}

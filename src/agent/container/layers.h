@@ -5,11 +5,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct layers {
 	const char *const *lower; // directories, top first
 	size_t n_lower;
-	const char *writable; // directory for changes (upper/, work/), or NULL: read-only
+	const char *writable; // directory for changes (upper/, work/), or NULL: read-only. Files in it have the machine's ids
+	uint32_t owner;	      // of the root directory when it is writable: uid 0 inside, as the machine sees it
 	int identity_fd;      // from identity_userns_open
 };
 
