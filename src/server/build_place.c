@@ -2,7 +2,6 @@
 #include "image/artifact.h"
 #include "image/stack.h"
 #include "server/builds.h"
-#include "server/image_env.h"
 
 #include <errno.h>
 
@@ -10,25 +9,24 @@
 
 void build_place_clear(struct build_place *place)
 {
-	for (uint32_t i = 0; i < place->layer_count; i++)
-		free(place->layers[i]);
-	free(place->layers);
-	pairs_free(place->env, place->env_count);
+	free(place->runtime);
 	free(place->key);
 	*place = (struct build_place){};
 }
 
-static void add_layers(struct build_place *place, char *const *layers, size_t n)
+static void compute_key(const struct image *runtime, const struct image *stack, const char *artifact, const char *command,
+			char key[DIGEST_SIZE])
 {
-	place->layers = xreallocarray(place->layers, place->layer_count + n + 1, sizeof(*place->layers));
-	for (size_t i = 0; i < n; i++)
-		place->layers[place->layer_count++] = xstrdup(layers[i]);
-}
-
-static void add_env(struct build_place *place, const struct env_pair *env, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		pairs_set(&place->env, &place->env_count, env[i].name, env[i].value);
+	size_t n = 0;
+	AUTO_FREE const char **layers =
+		xcalloc(runtime->n_build_layers + runtime->n_layers + stack->n_layers + 1, sizeof(*layers));
+	for (size_t i = 0; i < runtime->n_build_layers; i++)
+		layers[n++] = runtime->build_layers[i];
+	for (size_t i = 0; i < runtime->n_layers; i++)
+		layers[n++] = runtime->layers[i];
+	for (size_t i = 0; i < stack->n_layers; i++)
+		layers[n++] = stack->layers[i];
+	build_cache_key(artifact, command, layers, n, key);
 }
 
 int build_place_make(const char *cache, const char *runtime_ref, const char *artifact, const char *command,
@@ -41,21 +39,14 @@ int build_place_make(const char *cache, const char *runtime_ref, const char *art
 		return r;
 	if (!runtime.build_ready) {
 		err_set(err, -ENOENT, "the build part of runtime '%s@%s' is not in the cache", runtime.name, runtime.version);
-		return err_hint(err, "build it: dialtone runtime build --with-build %s", runtime.name);
+		return err_hint(err, "build it: dialtone runtime build %s", runtime.name);
 	}
 	r = stack_find(cache, runtime.build_stack ? runtime.build_stack : BUILD_STACK_DEFAULT, &stack, err);
 	if (r < 0)
 		return r;
-	struct build_place place = {};
-	add_layers(&place, runtime.build_layers, runtime.n_build_layers);
-	add_layers(&place, runtime.layers, runtime.n_layers);
-	add_layers(&place, stack.layers, stack.n_layers);
-	add_env(&place, stack.env, stack.n_env);
-	add_env(&place, runtime.env, runtime.n_env);
-	add_env(&place, runtime.build_env, runtime.n_build_env);
 	char key[DIGEST_SIZE];
-	build_cache_key(artifact, command, (const char *const *)place.layers, place.layer_count, key);
-	place.key = xstrdup(key);
-	*ret = place;
+	compute_key(&runtime, &stack, artifact, command, key);
+	ret->runtime = xasprintf("%s@%s", runtime.name, runtime.version);
+	ret->key = xstrdup(key);
 	return 0;
 }

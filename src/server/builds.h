@@ -11,13 +11,10 @@ struct build_request {
 };
 FIELDS_OBJECT(build_request)
 
-// What a build container has: layers, top first, and its environment.
+// What a build runs on, and the key of its result: everything that the result depends on.
 struct build_place {
-	char **layers;
-	uint32_t layer_count;
-	struct pair *env;
-	uint32_t env_count;
-	char *key; // of the result
+	char *runtime; // with exact version
+	char *key;
 };
 
 // Blocks. -ENOENT with a hint when the runtime's build part or the build stack is not in the cache.
