@@ -450,7 +450,8 @@ enum instance_state instance_reported_state(const struct instance *instance)
 	case LIFE_KILL:
 		return stop ? INSTANCE_STOPPING : INSTANCE_UNREADY;
 	case LIFE_CLEAN:
-		return stop ? INSTANCE_STOPPING : instance->start_failed ? INSTANCE_FAILED : INSTANCE_BACKOFF;
+		// How it ended is known when it is cleaned up; only then it is said to wait.
+		return stop ? INSTANCE_STOPPING : instance->start_failed ? INSTANCE_FAILED : INSTANCE_UNREADY;
 	default:
 		break;
 	}
