@@ -111,7 +111,7 @@ json_t *instance_json(const struct placement_entry *p)
 		.started_ms = actual->started_ms,
 		.exit = actual->exit,
 		.probe = actual->probe,
-		.message = actual->message ? actual->message : record->reason,
+		.message = actual->message,
 	};
 	return instance_view_write(&view);
 }
