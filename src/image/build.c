@@ -297,6 +297,23 @@ static int update_lock(struct build *b, bool with_build, struct err *err)
 	return recipe_lock_write(b->recipe.path, &l, err);
 }
 
+// Scratch folders of builds that were killed: nothing takes a day.
+static void remove_leftovers(const char *tmp)
+{
+	DIR *d = opendir(tmp);
+	uint64_t now = realtime_ms() / 1000;
+	for (struct dirent *e; d && (e = readdir(d));) {
+		struct stat st;
+		if (e->d_name[0] == '.' || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		AUTO_FREE char *path = xasprintf("%s/%s", tmp, e->d_name);
+		if (S_ISDIR(st.st_mode) && (uint64_t)st.st_ctim.tv_sec + 86400 < now)
+			tree_remove(path, NULL);
+	}
+	if (d)
+		closedir(d);
+}
+
 static int take_turn(struct build *b, struct err *err)
 {
 	static const char *const kinds[] = { [IMAGE_STACK] = "stack", [IMAGE_RUNTIME] = "runtime" };
@@ -305,6 +322,7 @@ static int take_turn(struct build *b, struct err *err)
 	int r = dir_make(dir, 0755, err);
 	if (r < 0)
 		return r;
+	remove_leftovers(dir);
 	b->turn = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	if (b->turn < 0 || flock(b->turn, LOCK_EX) < 0)
 		return err_set_errno(err, -errno, "cannot lock '%s'", path);

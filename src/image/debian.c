@@ -293,7 +293,9 @@ int making_debian(struct making *m, struct err *err)
 		if (err)
 			*err = reason;
 		err_wrap(err, "Debian packages");
-		return err_hint(err, "check the network and the Debian mirror in /etc/apt (apt-get update)");
+		if (!reason.hint[0] && m->strict && versions_gone(&reason))
+			return err_hint(err, "without --locked the versions that the mirror has now are taken");
+		return reason.hint[0] ? r : err_hint(err, "check the network and the Debian mirror in /etc/apt (apt-get update)");
 	}
 	if (!locked)
 		say_changes(m);

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define RUN_TIMEOUT_MS (10u * 60 * 1000)
 #define WORDS_MAX 64
@@ -28,15 +29,42 @@ void making_say(const struct making *m, const char *fmt, ...)
 		m->options->progress(m->options->arg, line);
 }
 
+// What went wrong, of all that a tool printed: its lines that begin with "E:" or "error", or else its last ones.
+static char *tool_reason(const char *output)
+{
+	AUTO_BUF struct buf text = BUF_INIT(700);
+	unsigned found = 0;
+	for (const char *line = output; *line && found < 3;) {
+		size_t n = strcspn(line, "\n");
+		bool apt = str_starts(line, "E: ") && !str_starts(line, "E: apt") && !str_starts(line, "E: mmdebstrap");
+		if (apt || str_starts(line, "npm error") || str_starts(line, "error: "))
+			found += buf_addf(&text, "%s%.*s", buf_len(&text) ? "; " : "", (int)n, line) == 0;
+		line += n + (line[n] != '\0');
+	}
+	size_t all = strlen(output), last = all > 400 ? all - 400 : 0;
+	return buf_len(&text) ? buf_take(&text) : xstrdup(output + last);
+}
+
 int making_run(const char *dir, const char *const *argv, unsigned timeout_ms, struct err *err)
 {
 	static const char script[] = "umask 022; cd \"$1\"; shift; exec env LC_ALL=C.UTF-8 SOURCE_DATE_EPOCH=1577836800 "
 				     "DEBIAN_FRONTEND=noninteractive \"$@\"";
 	const char *all[WORDS_MAX + 8] = { "sh", "-euc", script, "sh", dir };
+	const char *name = argv[0];
 	size_t n = 5;
 	for (; *argv && n < ARRAY_LEN(all) - 1; argv++)
 		all[n++] = *argv;
-	return process_check(all, timeout_ms, err);
+	AUTO_BUF struct buf output = BUF_INIT(4u << 20);
+	int status;
+	int r = process_run(all, &output, timeout_ms, &status, err);
+	if (r < 0 || status == 0)
+		return r;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+		err_set(err, -ENOENT, "'%s' is not installed on this machine", name);
+		return err_hint(err, "apt-get install %s", str_eq(name, "unshare") ? "util-linux" : name);
+	}
+	AUTO_FREE char *reason = tool_reason(buf_str(&output));
+	return err_set(err, -EIO, "%s failed: %s", name, reason);
 }
 
 // --- what is put in ----------------------------------------------------------------------------------------------------
