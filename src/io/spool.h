@@ -37,7 +37,7 @@ enum spool_kind {
 
 struct spool_record {
 	uint64_t time_ns; // unix time
-	uint32_t end;	  // offset in the segment
+	uint32_t end;     // offset in the segment
 	uint32_t kind;
 };
 static_assert(sizeof(struct spool_record) == 16, "the form on disk is fixed");

@@ -160,7 +160,8 @@ static struct request *request_new(struct keeper_client *c, enum keeper_verb ver
 static void connect_now(struct keeper_client *c)
 {
 	AUTO_CLOSE int fd = -1;
-	if (packet_connect(c->socket_path, &fd, NULL) < 0 || poll_start(&c->poll, c->loop, fd, POLL_READ, receive) < 0) {
+	if (packet_connect(c->socket_path, &fd, NULL) < 0 ||
+	    poll_start(&c->poll, c->loop, fd, POLL_READ, receive) < 0) {
 		schedule_retry(c);
 		return;
 	}

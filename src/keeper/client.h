@@ -11,8 +11,8 @@ struct keeper_client_spec {
 	struct loop *loop;
 	const char *data; // DATA; copied
 
-	// The process of an instance ended. Comes again after each connect until the instance is watched anew or forgotten:
-	// compare pid and start_ticks with what was handled. Never from inside a call of this module.
+	// The process of an instance ended. Comes again after each connect until the instance is watched anew or
+	// forgotten: compare pid and start_ticks with what was handled. Never from inside a call of this module.
 	void (*on_exit)(void *arg, const struct keeper_exit *record);
 	// May be NULL. After true, the EXITs of all unforgotten records follow.
 	void (*on_connected)(void *arg, bool connected);

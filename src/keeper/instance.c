@@ -17,8 +17,8 @@ static const char *const streams[] = { "out", "err" };
 
 char *instance_path(const struct keeper *k, const char *id, const char *name)
 {
-	return name ? xasprintf("%s/node/instances/%s/%s", k->data, id, name) :
-		      xasprintf("%s/node/instances/%s", k->data, id);
+	return name ? xasprintf("%s/node/instances/%s/%s", k->data, id, name)
+		    : xasprintf("%s/node/instances/%s", k->data, id);
 }
 
 struct instance *instance_get(struct keeper *k, const char *id)
@@ -81,7 +81,8 @@ static void sync_done(void *arg)
 	struct sync *sync = arg;
 	// -ENOENT: forgotten or replaced meanwhile.
 	if (sync->result < 0 && sync->result != -ENOENT)
-		log_warn("exit record may not survive a power cut dir=%s error=\"%s\"", sync->dir, strerror(-sync->result));
+		log_warn("exit record may not survive a power cut dir=%s error=\"%s\"", sync->dir,
+			 strerror(-sync->result));
 	sync->keeper->syncs--;
 	free(sync->dir);
 	free(sync);
@@ -107,8 +108,11 @@ static void set_exit(struct instance *i, bool known, int status, uint64_t time_m
 	stop_watching(i);
 	for (size_t n = 0; n < ARRAY_LEN(streams); n++)
 		output_drain(&i->outputs[n]); // the last lines are in the log before anybody hears of the end
-	i->exit = (struct keeper_exit){ .pid = i->identity.pid, .start_ticks = i->identity.start_ticks,
-					.known = known, .status = status, .time_ms = time_ms };
+	i->exit = (struct keeper_exit){ .pid = i->identity.pid,
+					.start_ticks = i->identity.start_ticks,
+					.known = known,
+					.status = status,
+					.time_ms = time_ms };
 	memcpy(i->exit.id, i->id, sizeof(i->exit.id));
 	i->has_exit = true;
 	write_exit(i);
@@ -224,6 +228,23 @@ static int write_identity(struct instance *i)
 	return r;
 }
 
+// Keeps the identity on disk, then looks at the process.
+static int watch_identity(struct instance *i, bool alive)
+{
+	int r = write_identity(i);
+	if (r < 0)
+		return r;
+	AUTO_FREE char *record = instance_path(i->keeper, i->id, "exit");
+	unlink(record); // of the process before
+	int pidfd = alive ? identity_open(&i->identity) : -ESRCH;
+	if (pidfd >= 0)
+		return start_watching(i, pidfd);
+	if (pidfd != -ESRCH)
+		return pidfd;
+	watch_gone(i, i->identity.pid, i->identity.start_ticks);
+	return 0;
+}
+
 static bool watches(const struct instance *i, const struct process_identity *identity)
 {
 	return i->identity.pid == identity->pid && i->identity.start_ticks == identity->start_ticks &&
@@ -244,26 +265,12 @@ int instance_watch(struct keeper *k, const char *id, pid_t pid, unsigned long lo
 	if (watches(i, &identity)) // asked again
 		return 0;
 
-	AUTO_FREE char *exit_path = instance_path(k, id, "exit");
 	stop_watching(i);
 	i->identity = identity;
 	i->has_exit = false;
-	int r = write_identity(i);
-	if (r < 0)
-		goto fail;
-	unlink(exit_path);
-	AUTO_CLOSE int pidfd = alive ? identity_open(&identity) : -ESRCH;
-	if (pidfd == -ESRCH) {
-		watch_gone(i, pid, identity.start_ticks);
+	int r = watch_identity(i, alive);
+	if (r == 0)
 		return 0;
-	}
-	r = pidfd < 0 ? pidfd : start_watching(i, pidfd);
-	if (r == 0) {
-		TAKE_FD(pidfd);
-		return 0;
-	}
-	pidfd = -1; // start_watching closed it
-fail:
 	i->identity.pid = 0;
 	if (is_idle(i))
 		instance_free(i);

@@ -95,7 +95,8 @@ static bool is_command_of(pid_t pid, const char *name, const char *data)
 	char path[64];
 	struct stat st;
 	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
-	if (stat(path, &st) < 0 || st.st_uid != geteuid() || !same_namespace(pid, "user") || !same_namespace(pid, "pid"))
+	if (stat(path, &st) < 0 || st.st_uid != geteuid() || !same_namespace(pid, "user") ||
+	    !same_namespace(pid, "pid"))
 		return false;
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
 	AUTO_BUF struct buf line = BUF_INIT(16384);

@@ -1,9 +1,9 @@
-// `dialtone keeper --data DIR --http ADDR:PORT`: the node's parent process. Owns run/keeper.*, the platform's processes,
-// node/instances/*/{keeper,exit,log/}. One thread, and the pool for fsync.
+// `dialtone keeper --data DIR --http ADDR:PORT`: the node's parent process. Owns run/keeper.*, the platform's
+// processes, node/instances/*/{keeper,exit,log/}. One thread, and the pool for fsync.
 #pragma once
 
-// argv[0] is the program, argv[1] "keeper". Returns the exit status: 0 after SIGTERM or STOP, 1 when it cannot start, 2 for
-// wrong arguments.
+// argv[0] is the program, argv[1] "keeper". Returns the exit status: 0 after SIGTERM or STOP, 1 when it cannot start, 2
+// for wrong arguments.
 int keeper_main(int argc, char **argv);
 
 // The router finds its listening socket here; DIALTONE_LISTEN_FD in its environment says the same.

@@ -6,9 +6,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define TURN_BYTES (256u << 10)	 // per readiness, so that one loud instance does not starve the rest
-#define DRAIN_BYTES (16u << 20)	 // at the end; a FIFO holds at most FIFO_BYTES unless somebody goes on writing
-#define FIFO_BYTES (1 << 20)	 // what an instance can write while no keeper runs
+#define TURN_BYTES (256u << 10) // per readiness, so that one loud instance does not starve the rest
+#define DRAIN_BYTES (16u << 20) // at the end; a FIFO holds at most FIFO_BYTES unless somebody goes on writing
+#define FIFO_BYTES (1 << 20)    // what an instance can write while no keeper runs
 
 static char *log_dir(const struct output *o)
 {

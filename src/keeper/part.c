@@ -3,22 +3,23 @@
 #include "base/str.h"
 #include "keeper/end.h"
 #include "keeper/keeper.h"
+#include "keeper/part_log.h"
 #include "keeper/private.h"
 #include "keeper/state.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
-#define LOG_BYTES (16 << 20) // of a part's log, when it starts; then it becomes NAME.log.1
 #define BACKOFF_MS 100
 #define BACKOFF_CAP_MS 5000
 #define SOUND_RUN_MS 10000 // a run this long clears the failures
-#define STOP_MS 10000	   // for server and agent together, then again for the router
+#define LOG_CHECK_MS 30000
+#define STOP_MS 10000 // for server and agent together, then again for the router
 
-static const char *const part_names[PARTS] = { [PART_SERVER] = "server", [PART_AGENT] = "agent", [PART_ROUTER] = "router" };
+static const char *const part_names[PARTS] = {
+	[PART_SERVER] = "server", [PART_AGENT] = "agent", [PART_ROUTER] = "router"
+};
 
 static bool runs(const struct part *p)
 {
@@ -40,21 +41,10 @@ void state_save(const struct keeper *k)
 		log_error("a successor will not find the platform's processes error=\"%s\"", err.text);
 }
 
-static int open_log(const struct part *p)
-{
-	AUTO_FREE char *path = xasprintf("%s/log/%s.log", p->keeper->data, p->name);
-	struct stat st;
-	if (stat(path, &st) == 0 && st.st_size > LOG_BYTES) {
-		AUTO_FREE char *old = xasprintf("%s.1", path);
-		rename(path, old);
-	}
-	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-}
-
 static int spawn(struct part *p)
 {
 	struct keeper *k = p->keeper;
-	AUTO_CLOSE int log = open_log(p);
+	AUTO_CLOSE int log = part_log_open(k->data, p->name);
 	const char *argv[] = { k->exe, p->name, "--data", k->data, NULL };
 	int listen_fd = KEEPER_LISTEN_FD;
 	struct process_spec spec = PROCESS_SPEC_INIT;
@@ -93,8 +83,8 @@ static void stop_next(struct keeper *k);
 static void gone(struct part *p, bool known, int status)
 {
 	log_warn("ended part=%s pid=%d status=%d signal=%d%s", p->name, (int)p->identity.pid,
-		 known && WIFEXITED(status) ? WEXITSTATUS(status) : -1, known && WIFSIGNALED(status) ? WTERMSIG(status) : 0,
-		 known ? "" : " unseen=yes");
+		 known && WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+		 known && WIFSIGNALED(status) ? WTERMSIG(status) : 0, known ? "" : " unseen=yes");
 	poll_stop(&p->ended);
 	cleanup_close(&p->pidfd);
 	p->pidfd = -1;
@@ -147,8 +137,20 @@ static void restart_fired(struct timer *timer)
 	start(CONTAINER_OF(timer, struct part, restart));
 }
 
+static void check_logs(struct timer *timer)
+{
+	struct keeper *k = CONTAINER_OF(timer, struct keeper, check_logs);
+	for (size_t n = 0; n < PARTS; n++)
+		part_log_limit(k->data, part_names[n]);
+	part_log_limit(k->data, "keeper");
+	part_log_limit(k->data, "up");
+	timer_set(timer, LOG_CHECK_MS);
+}
+
 void parts_init(struct keeper *k)
 {
+	timer_init(&k->check_logs, k->loop, check_logs);
+	timer_set(&k->check_logs, LOG_CHECK_MS);
 	for (size_t n = 0; n < PARTS; n++) {
 		k->parts[n] = (struct part){ .name = part_names[n], .keeper = k, .pidfd = -1 };
 		timer_init(&k->parts[n].restart, k->loop, restart_fired);
@@ -176,6 +178,7 @@ void parts_start(struct keeper *k)
 
 void parts_free(struct keeper *k)
 {
+	timer_clear(&k->check_logs);
 	for (size_t n = 0; n < PARTS; n++) {
 		poll_stop(&k->parts[n].ended);
 		timer_clear(&k->parts[n].restart);

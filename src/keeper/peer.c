@@ -30,7 +30,8 @@ static struct keeper_event event_of(const struct keeper_exit *record)
 	return event;
 }
 
-// False: the peer cannot take it (gone, or far behind); it is to be dropped and will hear everything when it comes back.
+// False: the peer cannot take it (gone, or far behind); it is to be dropped and will hear everything when it comes
+// back.
 static bool send_event(const struct peer *p, const struct keeper_event *event)
 {
 	return packet_send(p->fd, event, sizeof(*event), NULL, 0) == 0;

@@ -39,7 +39,7 @@ struct instance {
 	char id[KEEPER_ID_SIZE];
 	struct output outputs[2];
 	struct process_identity identity; // pid 0: nothing watched
-	int pidfd;			  // -1: nothing watched, or ended
+	int pidfd;                        // -1: nothing watched, or ended
 	struct poll ended;
 	struct timer look_again;
 	unsigned looks;
@@ -78,7 +78,7 @@ struct keeper {
 	struct poll accepts;
 	struct list peers;
 	struct signal child, terminate, interrupt;
-	struct timer stop_deadline;
+	struct timer stop_deadline, check_logs;
 	bool stopping, stopping_router;
 	unsigned syncs; // exit records on their way to the disk
 };

@@ -86,7 +86,8 @@ int identity_read(const char *path, struct process_identity *ret)
 	const char *text = record_read(path, &buf);
 	struct process_identity id = { 0 };
 	uint64_t pid, start;
-	if (!text || record_number(text, "pid", INT32_MAX, &pid) < 0 || record_number(text, "start", UINT64_MAX, &start) < 0 ||
+	if (!text || record_number(text, "pid", INT32_MAX, &pid) < 0 ||
+	    record_number(text, "start", UINT64_MAX, &start) < 0 ||
 	    record_value(text, "boot", id.boot, sizeof(id.boot)) < 0)
 		return -ENOENT;
 	id.pid = (pid_t)pid;
@@ -124,7 +125,8 @@ int exit_record_read(const char *instance_dir, struct keeper_exit *ret)
 	struct keeper_exit record = { 0 };
 	uint64_t pid, start, status = 0;
 	char word[32];
-	if (!text || record_number(text, "pid", INT32_MAX, &pid) < 0 || record_number(text, "start", UINT64_MAX, &start) < 0 ||
+	if (!text || record_number(text, "pid", INT32_MAX, &pid) < 0 ||
+	    record_number(text, "start", UINT64_MAX, &start) < 0 ||
 	    record_number(text, "time_ms", UINT64_MAX, &record.time_ms) < 0 ||
 	    record_value(text, "status", word, sizeof(word)) < 0)
 		return -ENOENT;

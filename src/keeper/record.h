@@ -29,13 +29,14 @@ struct keeper_exit {
 	char id[KEEPER_ID_SIZE];
 	pid_t pid;
 	unsigned long long start_ticks;
-	bool known;	  // false: it ended while nobody watched; status means nothing
-	int status;	  // wait status: use WIFEXITED and its kin
+	bool known;       // false: it ended while nobody watched; status means nothing
+	int status;       // wait status: use WIFEXITED and its kin
 	uint64_t time_ms; // unix time
 };
 
 // instance_dir: DATA/node/instances/ID. The id in the result is the directory's last component.
-int exit_record_write(const char *instance_dir, const struct keeper_exit *record, struct err *err); // atomic, not synced
+int exit_record_write(const char *instance_dir, const struct keeper_exit *record,
+		      struct err *err); // atomic, not synced
 int exit_record_sync(const char *instance_dir);
 int exit_record_read(const char *instance_dir, struct keeper_exit *ret); // -ENOENT: none
 

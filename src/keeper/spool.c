@@ -94,7 +94,8 @@ static void tell_discarded(struct spool *s, uint32_t place)
 	uint64_t lines = s->head.discarded_lines;
 	struct spool_record records[] = {
 		{ .time_ns = realtime_ns(), .end = place, .kind = SPOOL_DISCARDED },
-		{ .time_ns = s->head.discarded_bytes, .end = lines > UINT32_MAX ? UINT32_MAX : (uint32_t)lines,
+		{ .time_ns = s->head.discarded_bytes,
+		  .end = lines > UINT32_MAX ? UINT32_MAX : (uint32_t)lines,
 		  .kind = SPOOL_COUNT },
 	};
 	off_t at = (off_t)(sizeof(s->head) + s->records * sizeof(records[0]));
@@ -128,7 +129,8 @@ static void remove_oldest(struct spool *s, const char *dir)
 	}
 }
 
-static int open_segment(const struct spool *s, const char *dir, uint32_t number, int flags, int *ret_segment, int *ret_index)
+static int open_segment(const struct spool *s, const char *dir, uint32_t number, int flags, int *ret_segment,
+			int *ret_index)
 {
 	AUTO_FREE char *segment_name = segment_path(s, dir, number);
 	AUTO_FREE char *index_name = index_path(s, dir, number);
@@ -279,7 +281,8 @@ static ssize_t move(struct spool *s, const char *dir, int fifo, size_t budget)
 	loff_t at = s->size;
 	ssize_t n;
 	do
-		n = splice(fifo, NULL, s->segment_fd, &at, room < budget ? room : budget, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+		n = splice(fifo, NULL, s->segment_fd, &at, room < budget ? room : budget,
+			   SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;

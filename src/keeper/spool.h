@@ -10,14 +10,14 @@
 #include <stdint.h>
 
 struct spool {
-	const char *stream; // "out" or "err"
+	const char *stream;       // "out" or "err"
 	int segment_fd, index_fd; // -1: nothing written yet
-	uint32_t oldest, number; // segments that exist, when index_fd >= 0
-	uint32_t size;		 // of the segment
-	uint32_t described;	 // bytes of it that the index tells of
+	uint32_t oldest, number;  // segments that exist, when index_fd >= 0
+	uint32_t size;            // of the segment
+	uint32_t described;       // bytes of it that the index tells of
 	uint32_t records;
-	struct spool_head head;	 // of the segment; its discarded counts are what no record tells of yet
-	int last_error;		 // why bytes are being discarded now; 0: they are not
+	struct spool_head head; // of the segment; its discarded counts are what no record tells of yet
+	int last_error;         // why bytes are being discarded now; 0: they are not
 };
 
 // Goes on where a predecessor stopped: bytes it could not describe any more get the segment's modification time.

@@ -107,16 +107,17 @@ static int check_cgroups(struct err *err)
 		if (v2 ? strstr(buf_str(&controllers), needed[n]) != NULL : access(v1, F_OK) == 0)
 			continue;
 		err_set(err, -ENOSYS, "the control group controller '%s' is not there", needed[n]);
-		return err_hint(err, v2 ? "in a container, run it with its controllers delegated" :
-					  "mount control groups: systemd does, or 'mount -t cgroup2 none /sys/fs/cgroup'");
+		return err_hint(err,
+				v2 ? "in a container, run it with its controllers delegated"
+				   : "mount control groups: systemd does, or 'mount -t cgroup2 none /sys/fs/cgroup'");
 	}
 	return 0;
 }
 
 int check_machine(struct err *err)
 {
-	static int (*const checks[])(struct err *err) = { check_programs, check_kernel,	  check_overlay,
-							  check_user_namespaces, check_nftables, check_cgroups };
+	static int (*const checks[])(struct err * err) = { check_programs,        check_kernel,   check_overlay,
+							   check_user_namespaces, check_nftables, check_cgroups };
 	for (size_t n = 0; n < ARRAY_LEN(checks); n++) {
 		int r = checks[n](err);
 		if (r < 0)
@@ -134,6 +135,7 @@ int check_port(const char *address, const char *option, struct err *err)
 	AUTO_CLOSE int fd = -1;
 	r = socket_listen(&a, 1, &fd, err);
 	if (r == -EADDRINUSE)
-		err_hint(err, "stop that program ('ss -ltnp' names it), or choose another address with %s ADDR:PORT", option);
+		err_hint(err, "stop that program ('ss -ltnp' names it), or choose another address with %s ADDR:PORT",
+			 option);
 	return r;
 }

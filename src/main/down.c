@@ -22,12 +22,13 @@
 #define STOP_MS 45000 // longer than the supervisor gives the keeper
 #define PART_MS 12000
 
-static const char usage[] = "usage: dialtone down [--data DIR] [--apps]\n"
-			    "\n"
-			    "Stops the platform on this machine. Applications run on, and the next 'dialtone up' takes them over.\n"
-			    "\n"
-			    "  --data DIR  the platform's data directory (" PLATFORM_DATA_DEFAULT ")\n"
-			    "  --apps      stops the applications too; nothing is left but data and cache\n";
+static const char usage[] =
+	"usage: dialtone down [--data DIR] [--apps]\n"
+	"\n"
+	"Stops the platform on this machine. Applications run on, and the next 'dialtone up' takes them over.\n"
+	"\n"
+	"  --data DIR  the platform's data directory (" PLATFORM_DATA_DEFAULT ")\n"
+	"  --apps      stops the applications too; nothing is left but data and cache\n";
 
 struct down_options {
 	const char *data;
@@ -37,8 +38,10 @@ struct down_options {
 static int parse(int argc, char **argv, struct down_options *o)
 {
 	static const struct option options[] = {
-		{ "data", required_argument, NULL, 'd' }, { "apps", no_argument, NULL, 'a' },
-		{ "help", no_argument, NULL, '?' }, { 0 },
+		{ "data", required_argument, NULL, 'd' },
+		{ "apps", no_argument, NULL, 'a' },
+		{ "help", no_argument, NULL, '?' },
+		{ 0 },
 	};
 	*o = (struct down_options){ .data = PLATFORM_DATA_DEFAULT };
 	optind = 2; // behind the program and "down"
@@ -102,7 +105,8 @@ static int end_parts(const char *data, bool *stopped, struct err *err)
 
 static void remove_run_files(const char *data)
 {
-	static const char *const names[] = { "keeper.sock", "keeper.state", "keeper.lock", "agent.sock", "up.lock" };
+	static const char *const names[] = { "keeper.sock", "keeper.state", "keeper.lock",
+					     "agent.sock",  "agent.lock",   "up.lock" };
 	for (size_t n = 0; n < ARRAY_LEN(names); n++) {
 		AUTO_FREE char *path = xasprintf("%s/run/%s", data, names[n]);
 		unlink(path);
@@ -166,8 +170,10 @@ static int down(const struct down_options *o, struct err *err)
 	unsigned running = count_instances(data);
 	printf("%s\n", stopped ? "The platform is stopped." : "The platform was not up.");
 	if (running)
-		printf("%u %s on; 'dialtone up' takes over again, 'dialtone down --apps' stops them. Until then each may "
-		       "write 1 MiB of output, then it waits.\n", running, running == 1 ? "instance runs" : "instances run");
+		printf("%u %s on; 'dialtone up' takes over again, 'dialtone down --apps' stops them. Until then each "
+		       "may "
+		       "write 1 MiB of output, then it waits.\n",
+		       running, running == 1 ? "instance runs" : "instances run");
 	return 0;
 }
 

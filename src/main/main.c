@@ -1,4 +1,5 @@
-// One binary, several programs: the first word chooses. What is not one of the platform's processes is the command line's.
+// One binary, several programs: the first word chooses. What is not one of the platform's processes is the command
+// line's.
 
 #include "base/str.h"
 #include "keeper/keeper.h"
@@ -21,9 +22,7 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } programs[] = {
-	{ "up", up_main },
-	{ "down", down_main },
-	{ "keeper", keeper_main },
+	{ "up", up_main },         { "down", down_main }, { "keeper", keeper_main },
 #ifdef HAVE_SERVER
 	{ "server", server_main },
 #endif

@@ -8,11 +8,11 @@
 #include "main/say.h"
 #include "main/setup.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
-#include <netinet/in.h>
-#include <arpa/inet.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -127,7 +127,8 @@ static bool outside_address(const char *http, char address[INET_ADDRSTRLEN])
 	if (!(str_starts(http, "0.0.0.0:") || str_starts(http, "[::]:") || http[0] == ':') || getifaddrs(&all) < 0)
 		return false;
 	for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
-		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || i->ifa_flags & IFF_LOOPBACK || !(i->ifa_flags & IFF_UP))
+		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || i->ifa_flags & IFF_LOOPBACK ||
+		    !(i->ifa_flags & IFF_UP))
 			continue;
 		struct sockaddr_in in;
 		memcpy(&in, i->ifa_addr, sizeof(in));
@@ -153,10 +154,11 @@ static void print_reach(const struct platform *p)
 	if (outside_address(p->http, address))
 		printf("            curl -H 'Host: APP.%s' http://%s%s   from anywhere\n", p->domain, address, port);
 	else
-		printf("            curl -H 'Host: APP.%s' %s   (for other machines: up --http 0.0.0.0%s)\n", p->domain, local,
-		       port);
+		printf("            curl -H 'Host: APP.%s' %s   (for other machines: up --http 0.0.0.0%s)\n", p->domain,
+		       local, port);
 	printf("            'up --domain NAME' makes it http://APP.NAME%s, for a NAME whose DNS record *.NAME is this "
-	       "machine\n", port);
+	       "machine\n",
+	       port);
 }
 
 void ready_print(const struct platform *p)

@@ -76,7 +76,9 @@ static int validate(const struct platform *p, struct err *err)
 		return err_set(err, -EINVAL, "--http and --api are both '%s'; they need different ports", p->http);
 	if (!domain_valid(p->domain)) {
 		err_set(err, -EINVAL, "--domain '%s' is not a domain name", p->domain);
-		return err_hint(err, "lower-case letters, digits and '-' in labels joined by '.', for example apps.example.com");
+		return err_hint(
+			err,
+			"lower-case letters, digits and '-' in labels joined by '.', for example apps.example.com");
 	}
 	return 0;
 }
@@ -94,9 +96,12 @@ static int choose_subnet(struct platform *p, const char *before, struct err *err
 		return 0;
 	}
 	if (before) {
-		err_set(err, -EADDRINUSE, "the instances' subnet %s overlaps an address or route of this machine", before);
-		return err_hint(err, "'ip route' shows it. For another subnet: 'dialtone down --apps --data %s', change "
-				     "\"subnet\" in platform.json there, and up again", p->data);
+		err_set(err, -EADDRINUSE, "the instances' subnet %s overlaps an address or route of this machine",
+			before);
+		return err_hint(err,
+				"'ip route' shows it. For another subnet: 'dialtone down --apps --data %s', change "
+				"\"subnet\" in platform.json there, and up again",
+				p->data);
 	}
 	// Begun at a place of its own, so that a platform that is down now is not likely to have the same.
 	char subnet[SUBNET_TEXT_SIZE];

@@ -18,7 +18,8 @@ int setup_data(const char *data, bool make, char **ret, struct err *err);
 // What platform.json would be: the present one with the options applied, or a new one. Writes nothing.
 int setup_platform(const char *data, const struct setup_options *options, struct platform *ret, struct err *err);
 
-// Writes platform.json, makes the cache folder and the secrets that are missing, stores the operator's token for the CLI.
+// Writes platform.json, makes the cache folder and the secrets that are missing, stores the operator's token for the
+// CLI.
 int setup_write(const struct platform *platform, struct err *err);
 
 // The API as a client on this machine reaches it: "http://127.0.0.1:7070".

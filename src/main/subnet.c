@@ -88,7 +88,8 @@ static int add_addresses(struct ranges *r, const char *except, struct err *err)
 	if (getifaddrs(&all) < 0)
 		return err_set_errno(err, -errno, "cannot list this machine's addresses");
 	for (struct ifaddrs *i = all; i; i = i->ifa_next) {
-		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !i->ifa_netmask || excepted(i->ifa_name, except))
+		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !i->ifa_netmask ||
+		    excepted(i->ifa_name, except))
 			continue;
 		struct sockaddr_in address, mask;
 		memcpy(&address, i->ifa_addr, sizeof(address));

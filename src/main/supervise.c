@@ -4,24 +4,22 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "io/process.h"
+#include "keeper/part_log.h"
 #include "keeper/state.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
-#define STOP_MS 40000	// the keeper gives its children 10 s twice
+#define STOP_MS 40000     // the keeper gives its children 10 s twice
 #define REAP_AFTER_MS 200 // orphans of a dead keeper: its successor reads their status while they are zombies
-#define FAILURES 3	// starts in a row that ended within SOUND_MS, before the first sound one
+#define FAILURES 3        // starts in a row that ended within SOUND_MS, before the first sound one
 #define SOUND_MS 2000
 #define BACKOFF_CAP_MS 5000
-#define LOG_BYTES (16 << 20)
 
 // What is going on; one a process.
 struct watch {
@@ -51,17 +49,6 @@ void supervise_prepare(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-static int open_log(const char *data)
-{
-	AUTO_FREE char *path = xasprintf("%s/log/keeper.log", data);
-	struct stat st;
-	if (stat(path, &st) == 0 && st.st_size > LOG_BYTES) {
-		AUTO_FREE char *old = xasprintf("%s.1", path);
-		rename(path, old);
-	}
-	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-}
-
 static int spawn_keeper(struct watch *w, struct err *err)
 {
 	const struct platform *p = w->supervisor->platform;
@@ -71,7 +58,7 @@ static int spawn_keeper(struct watch *w, struct err *err)
 	if (str_ends(exe, " (deleted)")) // replaced by an upgrade
 		exe[n - 10] = '\0';
 	const char *argv[] = { exe, "keeper", "--data", p->data, "--http", p->http, NULL };
-	AUTO_CLOSE int log = open_log(p->data);
+	AUTO_CLOSE int log = part_log_open(p->data, "keeper");
 	struct process_spec spec = PROCESS_SPEC_INIT;
 	spec.argv = argv;
 	spec.stdout_fd = spec.stderr_fd = log;

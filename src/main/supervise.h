@@ -7,12 +7,12 @@
 
 struct supervisor {
 	const struct platform *platform;
-	int lock_fd;   // run/up.lock, held
-	pid_t waiter;  // foreground: the child that waits for readiness and prints; it failing ends all. 0: none
+	int lock_fd;  // run/up.lock, held
+	pid_t waiter; // foreground: the child that waits for readiness and prints; it failing ends all. 0: none
 };
 
-// Starts the keeper, or takes over a living one. Returns the exit status: 0 after SIGTERM, SIGINT or SIGHUP, or when the
-// keeper was asked to stop; 1 when it cannot be started, or the waiter failed. The keeper has ended then.
+// Starts the keeper, or takes over a living one. Returns the exit status: 0 after SIGTERM, SIGINT or SIGHUP, or when
+// the keeper was asked to stop; 1 when it cannot be started, or the waiter failed. The keeper has ended then.
 int supervise(struct supervisor *supervisor);
 
 // Blocks the signals that supervise() waits for; to be called before it forks or is forked.

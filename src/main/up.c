@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "base/str.h"
+#include "keeper/part_log.h"
 #include "keeper/state.h"
 #include "main/checks.h"
 #include "main/commands.h"
@@ -13,13 +14,13 @@
 #include <getopt.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define READY_MS 60000
 
 static const char usage[] =
-	"usage: dialtone up [--data DIR] [--cache DIR] [--http ADDR:PORT] [--api ADDR:PORT] [--domain NAME] [--detach]\n"
+	"usage: dialtone up [--data DIR] [--cache DIR] [--http ADDR:PORT] [--api ADDR:PORT] [--domain NAME] "
+	"[--detach]\n"
 	"\n"
 	"Starts the platform on this machine and keeps it running until Ctrl-C; applications outlive it.\n"
 	"\n"
@@ -38,21 +39,33 @@ struct up_options {
 static int parse(int argc, char **argv, struct up_options *o)
 {
 	static const struct option options[] = {
-		{ "data", required_argument, NULL, 'd' }, { "cache", required_argument, NULL, 'c' },
-		{ "http", required_argument, NULL, 'h' }, { "api", required_argument, NULL, 'a' },
+		{ "data", required_argument, NULL, 'd' },   { "cache", required_argument, NULL, 'c' },
+		{ "http", required_argument, NULL, 'h' },   { "api", required_argument, NULL, 'a' },
 		{ "domain", required_argument, NULL, 'n' }, { "detach", no_argument, NULL, 'b' },
-		{ "help", no_argument, NULL, '?' }, { 0 },
+		{ "help", no_argument, NULL, '?' },         { 0 },
 	};
 	*o = (struct up_options){ .setup.data = PLATFORM_DATA_DEFAULT };
 	optind = 2; // behind the program and "up"
 	for (int at = 0, c; (c = getopt_long(argc, argv, "", options, &at)) != -1;) {
 		switch (c) {
-		case 'd': o->setup.data = optarg; break;
-		case 'c': o->setup.cache = optarg; break;
-		case 'h': o->setup.http = optarg; break;
-		case 'a': o->setup.api = optarg; break;
-		case 'n': o->setup.domain = optarg; break;
-		case 'b': o->detach = true; break;
+		case 'd':
+			o->setup.data = optarg;
+			break;
+		case 'c':
+			o->setup.cache = optarg;
+			break;
+		case 'h':
+			o->setup.http = optarg;
+			break;
+		case 'a':
+			o->setup.api = optarg;
+			break;
+		case 'n':
+			o->setup.domain = optarg;
+			break;
+		case 'b':
+			o->detach = true;
+			break;
 		default:
 			o->help = optind <= argc && str_eq(argv[optind - 1], "--help");
 			return o->help ? 0 : -EINVAL;
@@ -80,7 +93,9 @@ static int already_up(const char *data, const struct setup_options *options)
 		return say_error(&err);
 	if (differs("--http", options->http, p.http) || differs("--api", options->api, p.api) ||
 	    differs("--domain", options->domain, p.domain) || differs("--cache", options->cache, p.cache)) {
-		fprintf(stderr, "hint: 'dialtone down --data %s' first (applications run on), then up with the new value\n", data);
+		fprintf(stderr,
+			"hint: 'dialtone down --data %s' first (applications run on), then up with the new value\n",
+			data);
 		return 1;
 	}
 	if (ready_wait(&p, 0, READY_MS, &err) < 0)
@@ -158,8 +173,7 @@ static int run_foreground(const struct platform *p, int lock_fd)
 
 static void go_to_background(const struct platform *p, int lock_fd)
 {
-	AUTO_FREE char *path = xasprintf("%s/log/up.log", p->data);
-	AUTO_CLOSE int log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	AUTO_CLOSE int log = part_log_open(p->data, "up");
 	AUTO_CLOSE int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	setsid();
 	if (chdir("/") < 0)

@@ -78,9 +78,9 @@ int platform_load(const char *data, struct platform *ret, struct err *err)
 
 char *platform_to_text(const struct platform *platform)
 {
-	AUTO_JSON json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "id", platform->id, "domain", platform->domain,
-					   "http", platform->http, "api", platform->api, "cache", platform->cache, "subnet",
-					   platform->subnet);
+	AUTO_JSON json_t *json =
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "id", platform->id, "domain", platform->domain, "http",
+			  platform->http, "api", platform->api, "cache", platform->cache, "subnet", platform->subnet);
 	AUTO_FREE char *text = json_to_pretty(json);
 	return xasprintf("%s\n", text);
 }

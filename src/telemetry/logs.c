@@ -12,8 +12,8 @@
 struct log_reader {
 	struct log_reader_spec spec;
 	struct list tracks;
-	bool begun;	   // positions are set
-	uint64_t skip;	   // lines to drop, so that no more than `tail` of the old ones are given
+	bool begun;    // positions are set
+	uint64_t skip; // lines to drop, so that no more than `tail` of the old ones are given
 	bool in_pass;
 	uint64_t horizon_ns; // of this pass
 	struct timer look;
@@ -169,7 +169,8 @@ void log_reader_unwatch(struct log_reader *reader)
 static int add_tail(struct buf *out, const struct log_item *item)
 {
 	if (item->kind == LOG_GAP)
-		return buf_addf(out, "[%llu bytes of output were dropped here]\n", (unsigned long long)item->lost_bytes);
+		return buf_addf(out, "[%llu bytes of output were dropped here]\n",
+				(unsigned long long)item->lost_bytes);
 	bool cut = item->len > TAIL_LINE_MAX;
 	int r = buf_add(out, item->text, cut ? TAIL_LINE_MAX : item->len);
 	if (r == 0)

@@ -1,5 +1,5 @@
-// Reading instances' output as lines: one log directory (DATA/node/instances/ID/log, form: io/spool.h) or several merged
-// by time. Reads files, so it blocks for as long as the page cache does; not thread-safe, any thread.
+// Reading instances' output as lines: one log directory (DATA/node/instances/ID/log, form: io/spool.h) or several
+// merged by time. Reads files, so it blocks for as long as the page cache does; not thread-safe, any thread.
 #pragma once
 
 #include "base/buf.h"
@@ -18,7 +18,7 @@ struct log_item {
 	enum log_kind kind;
 	enum log_stream stream;
 	uint64_t time_ns; // unix time at which the line's first byte (of a part: the part's) was read from the instance
-	void *source;	  // as given to log_reader_add
+	void *source;     // as given to log_reader_add
 	// LOG_LINE: without the newline; bytes as written, NULs and invalid UTF-8 included. Valid until the next call.
 	const char *text;
 	size_t len;
@@ -31,8 +31,8 @@ struct log_reader;
 
 struct log_reader_spec {
 	uint64_t since_ms; // unix time; 0: from the beginning
-	uint64_t tail;	   // at most this many lines of those already there, over all sources together; LOG_TAIL_ALL: all
-	bool follow;	   // an unfinished last line is held back until its end comes; without: given as it is
+	uint64_t tail; // at most this many lines of those already there, over all sources together; LOG_TAIL_ALL: all
+	bool follow;   // an unfinished last line is held back until its end comes; without: given as it is
 };
 
 #define LOG_TAIL_ALL UINT64_MAX
@@ -52,10 +52,11 @@ void log_reader_finish(struct log_reader *reader, void *source);
 int log_reader_next(struct log_reader *reader, struct log_item *ret, struct err *err);
 
 // With follow: calls more(arg) from the loop whenever there may be something to read (looks every 100 ms; an item is
-// passed on within 120 ms). The callback takes as much as it wants with log_reader_next; what it leaves is announced again.
+// passed on within 120 ms). The callback takes as much as it wants with log_reader_next; what it leaves is announced
+// again.
 void log_reader_watch(struct log_reader *reader, struct loop *loop, void (*more)(void *arg), void *arg);
 void log_reader_unwatch(struct log_reader *reader);
 
-// The last n lines of one log directory, out and err merged by time, each line ended by '\n' and cut to 4 KiB, appended to
-// out as far as its max allows. For crash reports. A directory without output gives nothing and 0.
+// The last n lines of one log directory, out and err merged by time, each line ended by '\n' and cut to 4 KiB, appended
+// to out as far as its max allows. For crash reports. A directory without output gives nothing and 0.
 int logs_tail(const char *dir, unsigned n, struct buf *out, struct err *err);

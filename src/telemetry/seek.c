@@ -70,8 +70,9 @@ static bool inside_line(struct track *t, uint32_t offset, struct err *err)
 		return false;
 	struct track *before = track_new(t->dir, t->stream, NULL);
 	struct stat st;
-	if (track_open_segment(before, t->number - 1, err) == 1 && fstat(before->segment_fd, &st) == 0 && st.st_size > 0 &&
-	    st.st_size >= described(before) && pread(before->segment_fd, &byte, 1, st.st_size - 1) != 1)
+	if (track_open_segment(before, t->number - 1, err) == 1 && fstat(before->segment_fd, &st) == 0 &&
+	    st.st_size > 0 && st.st_size >= described(before) &&
+	    pread(before->segment_fd, &byte, 1, st.st_size - 1) != 1)
 		byte = '\n';
 	track_free(before);
 	return byte != '\n';
@@ -107,8 +108,11 @@ int track_seek(struct track *track, uint64_t since_ns, struct err *err)
 	bool from_oldest = track->number == number && record == 0;
 	r = go_to(track, track->number, record, end_before(track, record), err);
 	if (r == 0 && from_oldest && lost_bytes && track->head.created_ns >= since_ns) {
-		track->item = (struct log_item){ .kind = LOG_GAP, .stream = track->stream, .source = track->source,
-						 .time_ns = track->head.created_ns, .lost_bytes = lost_bytes,
+		track->item = (struct log_item){ .kind = LOG_GAP,
+						 .stream = track->stream,
+						 .source = track->source,
+						 .time_ns = track->head.created_ns,
+						 .lost_bytes = lost_bytes,
 						 .lost_lines = lost_lines };
 		track->has_item = true;
 		track->skip = false; // the rest of a line whose beginning is lost is shown
@@ -118,7 +122,7 @@ int track_seek(struct track *track, uint64_t since_ns, struct err *err)
 
 struct backwards {
 	uint64_t want, found;
-	bool behind_last; // a byte behind the present one has been seen
+	bool behind_last;        // a byte behind the present one has been seen
 	uint32_t number, offset; // where the earliest line found begins
 };
 

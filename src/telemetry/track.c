@@ -318,8 +318,8 @@ static void give_rest(struct track *t)
 		return;
 	}
 	if (t->index_fd >= 0 && !t->begun && read_head(t->index_fd, &head) && head.discarded_bytes > t->told_bytes) {
-		give_gap(t, head.created_ns > t->time_ns ? head.created_ns : t->time_ns, head.discarded_bytes - t->told_bytes,
-			 less(head.discarded_lines, t->told_lines));
+		give_gap(t, head.created_ns > t->time_ns ? head.created_ns : t->time_ns,
+			 head.discarded_bytes - t->told_bytes, less(head.discarded_lines, t->told_lines));
 		t->told_bytes = head.discarded_bytes;
 		t->told_lines = head.discarded_lines;
 		return;

@@ -20,10 +20,10 @@ struct track {
 	uint32_t number;
 	int segment_fd, index_fd; // -1: not there yet
 	struct spool_head head;
-	uint32_t record;     // of the index, the next to take
-	uint32_t at, end;    // bytes of the segment that came at time_ns and are still to be read
+	uint32_t record;  // of the index, the next to take
+	uint32_t at, end; // bytes of the segment that came at time_ns and are still to be read
 	uint64_t time_ns;
-	bool skip;	     // up to the next newline: the line began before what was asked for
+	bool skip;                       // up to the next newline: the line began before what was asked for
 	uint64_t told_bytes, told_lines; // discarded according to the head, already given as a gap
 
 	struct spool_record records[TRACK_RECORDS]; // a window of the index
@@ -31,7 +31,7 @@ struct track {
 	char *chunk; // a window of the segment; NULL while there is nothing to read
 	uint32_t chunk_at, chunk_len;
 
-	struct buf line; // of the line being read
+	struct buf line;   // of the line being read
 	bool begun, given; // line has a first byte; line is in `item`, to be reset
 	uint64_t line_ns;
 

@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "io/file.h"
 #include "io/socket.h"
+#include "keeper/part_log.h"
 #include "keeper/state.h"
 
 #include <errno.h>
@@ -193,8 +194,9 @@ static void refuses_what_is_wrong(void **state)
 #define WRITER_LINES 300000
 
 // Numbered lines; the shell's printf makes one write each.
-static const char writer[] = "i=0; while [ $i -lt 300000 ]; do printf 'line %06d ................\\n' $i; i=$((i+1)); done; "
-			     "printf 'end\\n'; exit 5";
+static const char writer[] =
+	"i=0; while [ $i -lt 300000 ]; do printf 'line %06d ................\\n' $i; i=$((i+1)); done; "
+	"printf 'end\\n'; exit 5";
 
 static void assert_all_lines(struct bench *b, const char *id)
 {
@@ -275,6 +277,11 @@ static void an_end_in_between_is_unknown(void **state)
 	assert_log(b, "between", "out", "before\n");
 }
 
+static bool is_reaped(UNUSED struct bench *b, const void *arg)
+{
+	return waitpid(*(const pid_t *)arg, NULL, WNOHANG) == *(const pid_t *)arg;
+}
+
 // The agent's client holds the FIFOs too, so that last words without a keeper and without a writer are not lost.
 static void keeps_last_words_without_a_keeper(void **state)
 {
@@ -285,7 +292,7 @@ static void keeps_last_words_without_a_keeper(void **state)
 	bench_starts(b, "agent", &agent);
 	bench_kill_keeper(b);
 	pid_t pid = bench_run(b, "words", "echo last words; exit 1");
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	bench_wait(b, is_reaped, &pid, "the job ends"); // ours only once the process between is gone
 	bench_start_keeper(b);
 	keeper_forget(b->client, "words", bench_done, b);
 	assert_int_equal(bench_result(b), 0);
@@ -365,6 +372,36 @@ static void mounts_stay_in_sight_of_a_successor(void **state)
 	assert_int_equal(before.st_ino, after.st_ino);
 }
 
+static void bounds_the_logs_of_its_parts(UNUSED void **state)
+{
+	char data[] = "/tmp/part-log-XXXXXX";
+	assert_non_null(mkdtemp(data));
+	AUTO_FREE char *dir = xasprintf("%s/log", data);
+	AUTO_FREE char *path = xasprintf("%s/x.log", dir);
+	AUTO_FREE char *old = xasprintf("%s.1", path);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	AUTO_CLOSE int fd = part_log_open(data, "x");
+	assert_true(fd >= 0);
+	struct stat st;
+	part_log_limit(data, "x");
+	assert_int_equal(ftruncate(fd, 65 << 20), 0);
+	assert_int_equal(write_all(fd, "last\n", 5), 0);
+	part_log_limit(data, "x");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 0);
+	assert_int_equal(stat(old, &st), 0);
+	assert_int_equal(st.st_size, 16 << 20);
+	// Whoever has it open goes on at its new beginning.
+	assert_int_equal(write_all(fd, "next\n", 5), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 5);
+	assert_int_equal(ftruncate(fd, 17 << 20), 0);
+	AUTO_CLOSE int again = part_log_open(data, "x"); // at a start
+	assert_int_equal(fstat(again, &st), 0);
+	assert_int_equal(st.st_size, 0);
+	tree_remove(data, NULL);
+}
+
 #define KEEPER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -387,6 +424,7 @@ int main(int argc, char **argv)
 		KEEPER_TEST(a_second_keeper_does_not_start),
 		KEEPER_TEST(adopts_a_part_that_was_not_written_down),
 		KEEPER_TEST(mounts_stay_in_sight_of_a_successor),
+		cmocka_unit_test(bounds_the_logs_of_its_parts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

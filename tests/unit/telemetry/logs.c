@@ -1,9 +1,9 @@
 // Logs as the keeper writes them, read back: lines, times, merging, tails, gaps.
+#include "telemetry/logs.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "io/file.h"
 #include "keeper/spool.h"
-#include "telemetry/logs.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -80,8 +80,8 @@ static int teardown(void **state)
 
 static struct log_reader *reader_of(const char *dir, uint64_t since_ms, uint64_t tail, bool follow)
 {
-	struct log_reader *r = log_reader_new(
-		&(struct log_reader_spec){ .since_ms = since_ms, .tail = tail, .follow = follow });
+	struct log_reader *r =
+		log_reader_new(&(struct log_reader_spec){ .since_ms = since_ms, .tail = tail, .follow = follow });
 	log_reader_add(r, dir, NULL);
 	return r;
 }
@@ -204,8 +204,12 @@ static void splits_long_lines(void **state)
 	put(&l->out, line);
 	put(&l->out, "\nshort\n");
 	struct log_reader *r = reader_of(l->out.dir, 0, LOG_TAIL_ALL, false);
-	static const struct { size_t len; bool continued; } want[] = {
-		{ LOG_LINE_MAX, true }, { LOG_LINE_MAX, true }, { LOG_LINE_MAX, true }, { 200000 - 3 * LOG_LINE_MAX, false },
+	static const struct {
+		size_t len;
+		bool continued;
+	} want[] = {
+		{ LOG_LINE_MAX, true },  { LOG_LINE_MAX, true },
+		{ LOG_LINE_MAX, true },  { 200000 - 3 * LOG_LINE_MAX, false },
 		{ LOG_LINE_MAX, false }, { 5, false },
 	};
 	struct log_item item;
@@ -270,8 +274,9 @@ static void removes_the_oldest_and_counts_it(void **state)
 	assert_int_equal(lost_bytes + kept_bytes, (uint64_t)BIG_LINES * NUMBERED_LEN);
 	assert_true(kept_bytes <= 32u << 20 && kept_bytes > 30u << 20);
 	log_reader_free(r);
-	assert_logs(l->out.dir, 0, 2, "o:line 000799998 and some more text to make it long\n"
-				      "o:line 000799999 and some more text to make it long\n");
+	assert_logs(l->out.dir, 0, 2,
+		    "o:line 000799998 and some more text to make it long\n"
+		    "o:line 000799999 and some more text to make it long\n");
 }
 
 static void small_writes_are_bounded_too(void **state)
@@ -282,7 +287,8 @@ static void small_writes_are_bounded_too(void **state)
 	struct stat st;
 	AUTO_FREE char *path = xasprintf("%s/out.00000000.idx", l->out.dir);
 	assert_int_equal(stat(path, &st), 0);
-	assert_true((size_t)st.st_size <= sizeof(struct spool_head) + SPOOL_SEGMENT_RECORDS * sizeof(struct spool_record));
+	assert_true((size_t)st.st_size <=
+		    sizeof(struct spool_head) + SPOOL_SEGMENT_RECORDS * sizeof(struct spool_record));
 	struct log_reader *r = reader_of(l->out.dir, 0, LOG_TAIL_ALL, false);
 	AUTO_FREE char *text = all(r);
 	assert_int_equal(strlen(text), 40000 * 4);
@@ -367,7 +373,8 @@ static void a_slow_follower_is_told_what_it_missed(void **state)
 	}
 	assert_int_equal(gaps, 1);
 	// Its first piece ends in the middle of a line, which is given without a newline of its own.
-	assert_in_range(bytes, (uint64_t)(BIG_LINES + 10) * NUMBERED_LEN, (uint64_t)(BIG_LINES + 10) * NUMBERED_LEN + 1);
+	assert_in_range(bytes, (uint64_t)(BIG_LINES + 10) * NUMBERED_LEN,
+			(uint64_t)(BIG_LINES + 10) * NUMBERED_LEN + 1);
 	log_reader_free(r);
 }
 
