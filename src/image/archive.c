@@ -80,8 +80,10 @@ static int count_bytes(struct unpacking *u, const char *path, uint64_t file, siz
 			       (unsigned long long)u->limits->bytes, path);
 	int64_t packed = archive_filter_bytes(u->in, -1);
 	if (u->bytes > RATIO_FROM && packed > 0 && u->bytes / (uint64_t)packed > u->limits->ratio)
-		return err_set(err, -E2BIG, "archive '%s': unpacks to more than %u times its size (at '%.300s'); a decompression bomb",
-			       u->name, u->limits->ratio, path);
+		return err_set(
+			err, -E2BIG,
+			"archive '%s': unpacks to more than %u times its size (at '%.300s'); a decompression bomb",
+			u->name, u->limits->ratio, path);
 	return 0;
 }
 

@@ -11,11 +11,11 @@
 struct archive_limits {
 	uint64_t entries;
 	uint64_t file_bytes; // one file
-	uint64_t bytes;	     // all files
-	unsigned ratio;	     // unpacked : packed, judged beyond the first 16 MiB
+	uint64_t bytes;      // all files
+	unsigned ratio;      // unpacked : packed, judged beyond the first 16 MiB
 };
 
-#define ARCHIVE_LIMITS_DEFAULT \
+#define ARCHIVE_LIMITS_DEFAULT                                                                                         \
 	((struct archive_limits){ .entries = 250000, .file_bytes = 2ull << 30, .bytes = 8ull << 30, .ratio = 200 })
 
 // Unpacks the archive file into dir, which must exist and be empty. On failure (-EBADMSG malformed or hostile, -E2BIG

@@ -212,7 +212,8 @@ static int add_line(struct artifact *a, char *line, size_t number, size_t *size,
 			       e->path ? e->path : "");
 	int order = a->n > 1 ? strcmp(e[-1].path, e->path) : -1;
 	if (order >= 0)
-		return err_set(err, -EBADMSG, "line %zu: %s: %s", number, order ? "not in order" : "listed twice", e->path);
+		return err_set(err, -EBADMSG, "line %zu: %s: %s", number, order ? "not in order" : "listed twice",
+			       e->path);
 	if (a->bytes + e->size > ARTIFACT_BYTES_MAX)
 		return err_set(err, -E2BIG, "line %zu: more than %llu bytes in all", number, ARTIFACT_BYTES_MAX);
 	a->bytes += e->size;

@@ -17,15 +17,15 @@
 
 #define ARTIFACT_TEXT_MAX (64u << 20)
 #define ARTIFACT_ENTRIES_MAX 250000
-#define ARTIFACT_PATH_MAX 1024	     // bytes of one path, unescaped; 255 of one of its parts
+#define ARTIFACT_PATH_MAX 1024          // bytes of one path, unescaped; 255 of one of its parts
 #define ARTIFACT_BYTES_MAX (8ull << 30) // all files together
 
 enum artifact_kind { ARTIFACT_DIR, ARTIFACT_FILE, ARTIFACT_LINK };
 
 struct artifact_entry {
 	enum artifact_kind kind;
-	unsigned mode; // files: 0644 or 0755
-	uint64_t size; // files
+	unsigned mode;            // files: 0644 or 0755
+	uint64_t size;            // files
 	char digest[DIGEST_SIZE]; // files
 	char *path;
 	char *target; // links
@@ -35,7 +35,7 @@ struct artifact {
 	struct artifact_entry *entries;
 	size_t n;
 	uint64_t bytes; // sum of the files' sizes
-	char *text;	// canonical, NUL-terminated
+	char *text;     // canonical, NUL-terminated
 	size_t text_len;
 	char digest[DIGEST_SIZE]; // of text
 };

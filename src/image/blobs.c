@@ -215,10 +215,10 @@ int blobs_sweep(struct blobs *b, bool (*keep)(void *arg, const char *digest), vo
 struct blob_receiver {
 	struct blobs *blobs;
 	struct tar_reader *tar;
-	char *tmp;	 // folder of what was received, under its final names
-	char **names;	 // digests received, in order
+	char *tmp;    // folder of what was received, under its final names
+	char **names; // digests received, in order
 	size_t n, room;
-	int fd;		 // of the file being received; -1: it is here already, only compared
+	int fd; // of the file being received; -1: it is here already, only compared
 	struct digest *digest;
 	char wanted[DIGEST_SIZE];
 };

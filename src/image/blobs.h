@@ -1,5 +1,5 @@
-// A tenant's content store: a directory of files named by their digest. What is in it is durable and was verified when it
-// was put; it is verified again while it is read. Never shared between tenants.
+// A tenant's content store: a directory of files named by their digest. What is in it is durable and was verified when
+// it was put; it is verified again while it is read. Never shared between tenants.
 //
 //   DIR/files/sha256-HEX       file contents
 //   DIR/artifacts/sha256-HEX   artifact manifests
@@ -42,8 +42,8 @@ int blobs_put_artifact(struct blobs *b, const char *digest, const char *text, si
 int blobs_get_artifact(const struct blobs *b, const char *digest, struct artifact *ret, struct err *err);
 
 // Receiving a tar stream whose entries are files named by their digest ("sha256:HEX"). Push pieces as they come, then
-// finish: the blobs are all durable when it returns 0. Each is compared with its name; the first that differs ends it with
-// -EBADMSG. Nothing of a failed or freed receiver stays, unless finish had begun.
+// finish: the blobs are all durable when it returns 0. Each is compared with its name; the first that differs ends it
+// with -EBADMSG. Nothing of a failed or freed receiver stays, unless finish had begun.
 struct blob_receiver;
 struct blob_receiver *blob_receiver_new(struct blobs *b, uint64_t max_bytes);
 int blob_receiver_push(struct blob_receiver *r, const void *bytes, size_t n, struct err *err);

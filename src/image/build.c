@@ -152,8 +152,12 @@ static int make_layer(struct build *b, const struct layer_recipe *recipe, const 
 {
 	if (is_empty(recipe))
 		return 0;
-	struct making m = { .cache = b->cache, .recipe = recipe, .below = below, .n_below = n_below,
-			    .options = b->options, .strict = b->options->lock == LOCK_STRICT };
+	struct making m = { .cache = b->cache,
+			    .recipe = recipe,
+			    .below = below,
+			    .n_below = n_below,
+			    .options = b->options,
+			    .strict = b->options->lock == LOCK_STRICT };
 	m.lock = b->options->lock == LOCK_UPDATE ? NULL : lock;
 	int r = run_steps(&m, m.resolved.layer, ret_bytes, err);
 	if (m.scratch)
@@ -164,13 +168,14 @@ static int make_layer(struct build *b, const struct layer_recipe *recipe, const 
 	return r;
 }
 
-static int check_locked(struct build *b, const struct lock_part *lock, const struct lock_part *resolved, const char *what,
-			struct err *err)
+static int check_locked(struct build *b, const struct lock_part *lock, const struct lock_part *resolved,
+			const char *what, struct err *err)
 {
 	if (!lock->layer[0] || str_eq(lock->layer, resolved->layer) || b->options->lock == LOCK_UPDATE)
 		return 0;
 	if (b->options->lock == LOCK_STRICT)
-		return err_set(err, -EBADMSG, "%s: the layer is %s, its lock says %s", what, resolved->layer, lock->layer);
+		return err_set(err, -EBADMSG, "%s: the layer is %s, its lock says %s", what, resolved->layer,
+			       lock->layer);
 	if (b->options->progress) {
 		char line[300];
 		snprintf(line, sizeof(line), "%s: not the layer of the lock (%.19s, not %.19s)", what, resolved->layer,
@@ -210,8 +215,8 @@ static int name_version(struct build *b, bool as_locked, struct err *err)
 {
 	const char *of = b->recipe.version_of ? keyed_get(&b->resolved.main.debian, b->recipe.version_of) : NULL;
 	if (b->recipe.version_of && !of)
-		return err_set(err, -EINVAL, "%s: version-of names '%s', which is not among the packages", b->recipe.path,
-			       b->recipe.version_of);
+		return err_set(err, -EINVAL, "%s: version-of names '%s', which is not among the packages",
+			       b->recipe.path, b->recipe.version_of);
 	AUTO_FREE char *version = of ? upstream_version(of) : xstrdup(b->recipe.version);
 	b->image.version = as_locked ? TAKE_PTR(version) : xasprintf("%s-%.8s", version, b->resolved.main.layer + 7);
 	return 0;
@@ -375,7 +380,8 @@ int image_build(const char *recipe, const char *cache, const struct image_build_
 	AUTO_FREE char *absolute = realpath(cache, NULL);
 	if (!absolute)
 		return err_set_errno(err, -errno, "cannot open the cache '%s'", cache);
-	CLEANUP(build_clear) struct build b = { .cache = absolute, .options = options ? options : &defaults, .turn = -1 };
+	CLEANUP(build_clear)
+	struct build b = { .cache = absolute, .options = options ? options : &defaults, .turn = -1 };
 	bool built = false;
 	r = build_all(&b, recipe, &built, err);
 	if (r < 0)
@@ -387,7 +393,8 @@ int image_build(const char *recipe, const char *cache, const struct image_build_
 	return 0;
 }
 
-// --- shipped recipes ---------------------------------------------------------------------------------------------------
+// --- shipped recipes
+// ---------------------------------------------------------------------------------------------------
 
 // "node-22.yaml" is node 22, "minimal.yaml" is minimal. What is behind the name sorts as a version.
 static bool recipe_means(const char *file, const char *name, const char *version, char **ret_version)

@@ -13,10 +13,10 @@
 // One entry of the stream after the other: its header waits in `ready`, its content is read from fd.
 struct content {
 	const struct artifact *a;
-	struct artifact own;	 // download
+	struct artifact own;       // download
 	const struct blobs *blobs; // download
-	char *dir;		 // upload
-	bool *wanted;		 // upload: by entry
+	char *dir;                 // upload
+	bool *wanted;              // upload: by entry
 	size_t next;
 	struct buf ready;
 	bool ended;

@@ -1,5 +1,5 @@
-// An artifact's content as a byte stream, made piece by piece (for a request or response body), and taken apart again into
-// a layer's directory.
+// An artifact's content as a byte stream, made piece by piece (for a request or response body), and taken apart again
+// into a layer's directory.
 //
 // Two streams, both tar:
 //   upload   one file entry for each wanted digest, named by it; from the directory that was packed
@@ -21,8 +21,8 @@ struct content *content_download(struct artifact *a, const struct blobs *b);
 
 uint64_t content_size(const struct content *c); // bytes of the whole stream, for Content-Length and progress
 
-// The next up to size bytes; 0 at the end; negative errno with err set: -EBADMSG when a file does not have its digest (any
-// more), named; the stream must then be broken off.
+// The next up to size bytes; 0 at the end; negative errno with err set: -EBADMSG when a file does not have its digest
+// (any more), named; the stream must then be broken off.
 ssize_t content_read(struct content *c, void *bytes, size_t size, struct err *err);
 void content_free(struct content *c); // NULL is fine
 
@@ -30,9 +30,9 @@ void content_free(struct content *c); // NULL is fine
 char *unpacked_path(const char *dir, const char *digest);
 bool unpacked_ready(const char *dir, const char *digest);
 
-// Unpacks a content stream into DIR/sha256-HEX: push pieces, then finish (verified, durable, renamed, ".ready" written).
-// The manifest must have the digest asked for, each entry must be the next one of it with the same content. Anything
-// else is refused by name with -EBADMSG. Two at once for the same digest are fine.
+// Unpacks a content stream into DIR/sha256-HEX: push pieces, then finish (verified, durable, renamed, ".ready"
+// written). The manifest must have the digest asked for, each entry must be the next one of it with the same content.
+// Anything else is refused by name with -EBADMSG. Two at once for the same digest are fine.
 struct unpacker;
 int unpacker_new(const char *dir, const char *digest, struct unpacker **ret, struct err *err);
 int unpacker_push(struct unpacker *u, const void *bytes, size_t n, struct err *err);

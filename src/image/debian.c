@@ -1,6 +1,6 @@
-// Debian packages through mmdebstrap. Its "extract" variant resolves, verifies and unpacks, and runs no maintainer script:
-// what a script would make and a layer needs, the recipe says. apt is shown a dpkg status in which the packages of the
-// layers below, and those that the recipe goes without, are installed: so it takes only what is over them.
+// Debian packages through mmdebstrap. Its "extract" variant resolves, verifies and unpacks, and runs no maintainer
+// script: what a script would make and a layer needs, the recipe says. apt is shown a dpkg status in which the packages
+// of the layers below, and those that the recipe goes without, are installed: so it takes only what is over them.
 #include "image/making.h"
 
 #include "base/buf.h"
@@ -18,31 +18,30 @@
 #define STATUS_MAX (16u << 20)
 #define WITHOUT_FILE "var/lib/dpkg/without"
 
-// mmdebstrap runs this with its root as the argument, at the stages "setup" and "extract". Packages are linked in from the
-// cache and back into it.
-static const char hook[] =
-	"#!/bin/sh\n"
-	"set -eu\n"
-	"scratch=$(dirname \"$0\")\n"
-	"packages=$scratch/../../packages\n"
-	"archives=$1/var/cache/apt/archives\n"
-	"case $MMDEBSTRAP_HOOK in\n"
-	"setup)\n"
-	"	for d in bin sbin lib lib64; do mkdir -p \"$1/usr/$d\"; ln -s usr/$d \"$1/$d\"; done\n"
-	"	cp \"$scratch/status\" \"$1/var/lib/dpkg/status\"\n"
-	"	mkdir -p \"$archives\"\n"
-	"	find \"$packages\" -name '*.deb' -exec ln -t \"$archives\" {} +\n"
-	"	;;\n"
-	"extract)\n"
-	"	mkdir -p \"$1/var/lib/dpkg/status.d\"\n"
-	"	for deb in $MMDEBSTRAP_ESSENTIAL; do\n"
-	"		name=$(dpkg-deb -f \"$1$deb\" Package)\n"
-	"		dpkg-deb -f \"$1$deb\" > \"$1/var/lib/dpkg/status.d/$name\"\n"
-	"		echo \"$name $(dpkg-deb -f \"$1$deb\" Version)\" >> \"$scratch/installed\"\n"
-	"		ln \"$1$deb\" \"$packages\" 2> /dev/null || true\n"
-	"	done\n"
-	"	;;\n"
-	"esac\n";
+// mmdebstrap runs this with its root as the argument, at the stages "setup" and "extract". Packages are linked in from
+// the cache and back into it.
+static const char hook[] = "#!/bin/sh\n"
+			   "set -eu\n"
+			   "scratch=$(dirname \"$0\")\n"
+			   "packages=$scratch/../../packages\n"
+			   "archives=$1/var/cache/apt/archives\n"
+			   "case $MMDEBSTRAP_HOOK in\n"
+			   "setup)\n"
+			   "	for d in bin sbin lib lib64; do mkdir -p \"$1/usr/$d\"; ln -s usr/$d \"$1/$d\"; done\n"
+			   "	cp \"$scratch/status\" \"$1/var/lib/dpkg/status\"\n"
+			   "	mkdir -p \"$archives\"\n"
+			   "	find \"$packages\" -name '*.deb' -exec ln -t \"$archives\" {} +\n"
+			   "	;;\n"
+			   "extract)\n"
+			   "	mkdir -p \"$1/var/lib/dpkg/status.d\"\n"
+			   "	for deb in $MMDEBSTRAP_ESSENTIAL; do\n"
+			   "		name=$(dpkg-deb -f \"$1$deb\" Package)\n"
+			   "		dpkg-deb -f \"$1$deb\" > \"$1/var/lib/dpkg/status.d/$name\"\n"
+			   "		echo \"$name $(dpkg-deb -f \"$1$deb\" Version)\" >> \"$scratch/installed\"\n"
+			   "		ln \"$1$deb\" \"$packages\" 2> /dev/null || true\n"
+			   "	done\n"
+			   "	;;\n"
+			   "esac\n";
 
 // A control stanza becomes one of a dpkg status. The rest stays as it is: apt takes a version with other fields for
 // another version.
@@ -149,7 +148,8 @@ static int write_sources(const struct making *m, const char **ret_mirror, char *
 // The machine's settings for downloads (proxies, certificates, checks).
 static int write_apt_settings(const char *path, struct err *err)
 {
-	static const char *const argv[] = { "apt-config", "dump", "--no-empty", "--format", "%F \"%v\";%n", "Acquire", NULL };
+	static const char *const argv[] = { "apt-config",   "dump",    "--no-empty", "--format",
+					    "%F \"%v\";%n", "Acquire", NULL };
 	AUTO_BUF struct buf text = BUF_INIT(1 << 20);
 	int status;
 	int r = process_run(argv, &text, 10000, &status, err);
@@ -157,7 +157,8 @@ static int write_apt_settings(const char *path, struct err *err)
 		return r;
 	if (status != 0)
 		buf_reset(&text);
-	buf_add_str(&text, "Acquire::Languages \"none\";\nAcquire::Retries \"3\";\nAPT::Install-Recommends \"false\";\n");
+	buf_add_str(&text,
+		    "Acquire::Languages \"none\";\nAcquire::Retries \"3\";\nAPT::Install-Recommends \"false\";\n");
 	return file_write_atomic(path, buf_str(&text), buf_len(&text), 0644, err);
 }
 
@@ -212,9 +213,21 @@ static int bootstrap(struct making *m, bool locked, struct err *err)
 	AUTO_FREE char *aptopt = xasprintf("--aptopt=%s", settings);
 	AUTO_FREE char *setup = xasprintf("--setup-hook=%s/hook", m->scratch);
 	AUTO_FREE char *extract = xasprintf("--extract-hook=%s/hook", m->scratch);
-	const char *const argv[] = { "mmdebstrap", "--mode=root", "--variant=extract", "--format=directory", include,
-				     aptopt, setup, extract, "--skip=download/empty", "--skip=cleanup/apt",
-				     "--skip=cleanup/reproducible", SUITE, m->root, mirror, NULL };
+	const char *const argv[] = { "mmdebstrap",
+				     "--mode=root",
+				     "--variant=extract",
+				     "--format=directory",
+				     include,
+				     aptopt,
+				     setup,
+				     extract,
+				     "--skip=download/empty",
+				     "--skip=cleanup/apt",
+				     "--skip=cleanup/reproducible",
+				     SUITE,
+				     m->root,
+				     mirror,
+				     NULL };
 	return making_run(m->scratch, argv, INSTALL_TIMEOUT_MS, err);
 }
 
@@ -241,7 +254,8 @@ static void say_changes(const struct making *m)
 		const struct keyed_item *now = &m->resolved.debian.items[i];
 		const char *before = keyed_get(&m->lock->debian, now->key);
 		if (before && !str_eq(before, now->value))
-			making_say(m, "%s: %s instead of %s, which the mirror no longer has", now->key, now->value, before);
+			making_say(m, "%s: %s instead of %s, which the mirror no longer has", now->key, now->value,
+				   before);
 	}
 }
 
@@ -295,7 +309,9 @@ int making_debian(struct making *m, struct err *err)
 		err_wrap(err, "Debian packages");
 		if (!reason.hint[0] && m->strict && versions_gone(&reason))
 			return err_hint(err, "without --locked the versions that the mirror has now are taken");
-		return reason.hint[0] ? r : err_hint(err, "check the network and the Debian mirror in /etc/apt (apt-get update)");
+		return reason.hint[0]
+			       ? r
+			       : err_hint(err, "check the network and the Debian mirror in /etc/apt (apt-get update)");
 	}
 	if (!locked)
 		say_changes(m);

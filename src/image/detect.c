@@ -44,7 +44,8 @@ static void fill(struct detected *d, const char *kind, const char *runtime, cons
 	d->because = xstrdup(because);
 }
 
-// --- node ----------------------------------------------------------------------------------------------------------------
+// --- node
+// ----------------------------------------------------------------------------------------------------------------
 
 static const char *script_of(json_t *package, const char *name)
 {
@@ -86,7 +87,8 @@ static int detect_node(const char *dir, const char *text, struct detected *d, st
 	if (!start && !has(dir, "server.js") && !has(dir, "Procfile")) {
 		json_decref(package);
 		err_set(err, -EINVAL, "package.json has no start script");
-		return err_hint(err, "add \"scripts\": {\"start\": \"node app.js\"} to package.json, or write dialtone.yaml");
+		return err_hint(
+			err, "add \"scripts\": {\"start\": \"node app.js\"} to package.json, or write dialtone.yaml");
 	}
 	AUTO_FREE char *runtime = node_runtime(package);
 	fill(d, "node", runtime, start ? "package.json has a start script" : "package.json and server.js are there");
@@ -96,7 +98,8 @@ static int detect_node(const char *dir, const char *text, struct detected *d, st
 	return 0;
 }
 
-// --- python --------------------------------------------------------------------------------------------------------------
+// --- python
+// --------------------------------------------------------------------------------------------------------------
 
 // A requirement's name at the front of a line, whatever its version.
 static bool requires(const char *text, const char *package)
@@ -157,15 +160,16 @@ static int detect_python(const char *dir, const char *requirements, struct detec
 	return 0;
 }
 
-// --- programs and files --------------------------------------------------------------------------------------------------
+// --- programs and files
+// --------------------------------------------------------------------------------------------------
 
 static bool is_program(int dirfd, const char *name)
 {
 	struct stat st;
 	char magic[4];
 	AUTO_CLOSE int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & 0111 &&
-	       read(fd, magic, 4) == 4 && memcmp(magic, "\177ELF", 4) == 0;
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & 0111 && read(fd, magic, 4) == 4 &&
+	       memcmp(magic, "\177ELF", 4) == 0;
 }
 
 struct programs {
@@ -180,7 +184,8 @@ static int look_for_programs(const char *dir, struct programs *p, struct err *er
 		return err_set_errno(err, -errno, "cannot read the folder '%s'", dir);
 	for (struct dirent *e; (e = readdir(d));) {
 		bool jar = e->d_name[0] != '.' && str_ends(e->d_name, ".jar");
-		bool binary = !jar && e->d_name[0] != '.' && !strstr(e->d_name, ".so") && is_program(dirfd(d), e->d_name);
+		bool binary =
+			!jar && e->d_name[0] != '.' && !strstr(e->d_name, ".so") && is_program(dirfd(d), e->d_name);
 		if (!jar && !binary)
 			continue;
 		char **to = jar ? &p->jar : &p->binary;
@@ -218,8 +223,9 @@ static int detect_programs(const char *dir, struct programs *p, struct detected 
 		d->command = xasprintf("./%s", p->binary);
 	} else {
 		err_set(err, -ENOENT, "'%s' holds nothing that says what kind of app it is", dir);
-		return err_hint(err, "add dialtone.yaml, or one of: package.json with a start script, requirements.txt, "
-				     "a jar, index.html, a program (executable, ELF)");
+		return err_hint(err,
+				"add dialtone.yaml, or one of: package.json with a start script, requirements.txt, "
+				"a jar, index.html, a program (executable, ELF)");
 	}
 	return 0;
 }

@@ -4,12 +4,12 @@
 #include "base/err.h"
 
 struct detected {
-	const char *kind;    // "node", "python", "static", "java", "binary"
-	char *runtime;	     // reference: "node", "node@20", "python@3.11" …, "none"
-	const char *stack;   // reference: "minimal"
-	char *command;	     // of the process web; for the runtime's default: NULL
-	char *build;	     // build command; NULL when none is needed
-	char *because;	     // one line for people: "package.json has a start script"
+	const char *kind;  // "node", "python", "static", "java", "binary"
+	char *runtime;     // reference: "node", "node@20", "python@3.11" …, "none"
+	const char *stack; // reference: "minimal"
+	char *command;     // of the process web; for the runtime's default: NULL
+	char *build;       // build command; NULL when none is needed
+	char *because;     // one line for people: "package.json has a start script"
 };
 
 void detected_clear(struct detected *d);

@@ -1,5 +1,5 @@
-// Java's keystore format JKS as sun.security.provider.JavaKeyStore reads it. Written here because keytool puts the time of
-// writing into it, so that no two would be the same.
+// Java's keystore format JKS as sun.security.provider.JavaKeyStore reads it. Written here because keytool puts the time
+// of writing into it, so that no two would be the same.
 #include "image/making.h"
 
 #include "base/buf.h"

@@ -1,8 +1,8 @@
 // Layers: directory trees named by the digest of their content, unpacked once in the cache and shared by all instances.
 //
 //   CACHE/layers/sha256-HEX/root/     the tree, owned by root, every time stamp the same
-//   CACHE/layers/sha256-HEX/manifest  one line a path: TYPE MODE UID GID DIGEST|TARGET|- PATH, sorted; its sha256 is the name
-//   CACHE/layers/sha256-HEX/.ready    there when complete
+//   CACHE/layers/sha256-HEX/manifest  one line a path: TYPE MODE UID GID DIGEST|TARGET|- PATH, sorted; its sha256 is
+//   the name CACHE/layers/sha256-HEX/.ready    there when complete
 //
 // Blocks. Safe against several processes at once: made in a temporary folder, renamed.
 #pragma once
@@ -19,9 +19,10 @@
 char *layer_path(const char *cache, const char *digest);
 bool layer_ready(const char *cache, const char *digest);
 
-// Takes over the tree at dir (on the file system of the cache; gone afterwards): owner root, set-id bits off, one time for
-// all, then digest and rename into place. -EINVAL names devices, sockets and FIFOs.
-int layer_commit(const char *cache, const char *dir, char ret_digest[DIGEST_SIZE], uint64_t *ret_bytes, struct err *err);
+// Takes over the tree at dir (on the file system of the cache; gone afterwards): owner root, set-id bits off, one time
+// for all, then digest and rename into place. -EINVAL names devices, sockets and FIFOs.
+int layer_commit(const char *cache, const char *dir, char ret_digest[DIGEST_SIZE], uint64_t *ret_bytes,
+		 struct err *err);
 
 // Reads everything again: -EBADMSG names the first path whose content, mode or owner is not what the digest stands
 // for; -ENOENT when the layer is not there.

@@ -47,8 +47,9 @@ static char *tool_reason(const char *output)
 
 int making_run(const char *dir, const char *const *argv, unsigned timeout_ms, struct err *err)
 {
-	static const char script[] = "umask 022; cd \"$1\"; shift; exec env LC_ALL=C.UTF-8 SOURCE_DATE_EPOCH=1577836800 "
-				     "DEBIAN_FRONTEND=noninteractive \"$@\"";
+	static const char script[] =
+		"umask 022; cd \"$1\"; shift; exec env LC_ALL=C.UTF-8 SOURCE_DATE_EPOCH=1577836800 "
+		"DEBIAN_FRONTEND=noninteractive \"$@\"";
 	const char *all[WORDS_MAX + 8] = { "sh", "-euc", script, "sh", dir };
 	const char *name = argv[0];
 	size_t n = 5;
@@ -67,7 +68,8 @@ int making_run(const char *dir, const char *const *argv, unsigned timeout_ms, st
 	return err_set(err, -EIO, "%s failed: %s", name, reason);
 }
 
-// --- what is put in ----------------------------------------------------------------------------------------------------
+// --- what is put in
+// ----------------------------------------------------------------------------------------------------
 
 // Folders that have to be made get mode 755 whatever the umask is; those that are there stay as they are.
 static int make_folder(const struct making *m, const char *path, struct err *err)
@@ -212,7 +214,8 @@ static int put_keystore(const struct making *m, struct err *err)
 	return err_set(err, -ENOENT, "keystore: no layer below has /etc/ssl/certs/ca-certificates.crt");
 }
 
-// --- commands -----------------------------------------------------------------------------------------------------------
+// --- commands
+// -----------------------------------------------------------------------------------------------------------
 
 static char *lower_dirs(const struct making *m)
 {
@@ -234,12 +237,13 @@ static int run_inside(const struct making *m, const char *command, struct err *e
 		"mount -t tmpfs tmpfs merged/dev\n"
 		"for d in null zero urandom; do : > merged/dev/$d; mount --bind /dev/$d merged/dev/$d; done\n"
 		"shift 2\n"
-		"exec env -i PATH=/usr/local/bin:/usr/bin:/usr/sbin HOME=/root LC_ALL=C.UTF-8 SOURCE_DATE_EPOCH=1577836800 "
+		"exec env -i PATH=/usr/local/bin:/usr/bin:/usr/sbin HOME=/root LC_ALL=C.UTF-8 "
+		"SOURCE_DATE_EPOCH=1577836800 "
 		"PYTHONHASHSEED=0 chroot merged \"$@\"\n";
 	AUTO_FREE char *lower = lower_dirs(m);
 	AUTO_FREE char *words = xstrdup(command);
-	const char *argv[WORDS_MAX + 1] = { "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-euc",
-					    script, "sh", lower, m->root };
+	const char *argv[WORDS_MAX + 1] = { "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child",
+					    "sh",      "-euc",    script,  "sh",    lower,    m->root };
 	size_t n = 12;
 	for (char *at = words, *word; (word = strsep(&at, " "));)
 		if (*word && n < WORDS_MAX)
@@ -257,17 +261,50 @@ static int run_commands(const struct making *m, struct err *err)
 	return r;
 }
 
-// --- what does not stay -------------------------------------------------------------------------------------------------
+// --- what does not stay
+// -------------------------------------------------------------------------------------------------
 
 // What belongs to a machine, to its package manager or to a reader of manuals.
 static const char *const never[] = {
-	"dev/*", "proc/*", "sys/*", "tmp/*", "run/*", "var/cache/*", "var/log/*", "var/tmp/*", "var/backups/*",
-	"etc/apt", "etc/fstab", "etc/hostname", "etc/resolv.conf", "etc/dpkg/dpkg.cfg.d", "etc/cron.*", "etc/init.d",
-	"etc/logrotate.d", "etc/update-motd.d", "etc/machine-id", "etc/ld.so.cache", "var/lib/apt", "root/.*",
-	"usr/lib/systemd", "usr/lib/tmpfiles.d", "usr/lib/sysusers.d", "usr/share/man", "usr/share/info",
-	"usr/share/locale", "usr/share/lintian", "usr/share/doc-base", "usr/share/bash-completion", "usr/share/bug",
-	"usr/share/menu", "usr/share/debianutils", "usr/share/gdb", "usr/share/apport", "usr/share/applications",
-	"usr/share/pixmaps", "**/__pycache__/*.pyc.*",
+	"dev/*",
+	"proc/*",
+	"sys/*",
+	"tmp/*",
+	"run/*",
+	"var/cache/*",
+	"var/log/*",
+	"var/tmp/*",
+	"var/backups/*",
+	"etc/apt",
+	"etc/fstab",
+	"etc/hostname",
+	"etc/resolv.conf",
+	"etc/dpkg/dpkg.cfg.d",
+	"etc/cron.*",
+	"etc/init.d",
+	"etc/logrotate.d",
+	"etc/update-motd.d",
+	"etc/machine-id",
+	"etc/ld.so.cache",
+	"var/lib/apt",
+	"root/.*",
+	"usr/lib/systemd",
+	"usr/lib/tmpfiles.d",
+	"usr/lib/sysusers.d",
+	"usr/share/man",
+	"usr/share/info",
+	"usr/share/locale",
+	"usr/share/lintian",
+	"usr/share/doc-base",
+	"usr/share/bash-completion",
+	"usr/share/bug",
+	"usr/share/menu",
+	"usr/share/debianutils",
+	"usr/share/gdb",
+	"usr/share/apport",
+	"usr/share/applications",
+	"usr/share/pixmaps",
+	"**/__pycache__/*.pyc.*",
 };
 
 static bool has_key(const struct keyed *p, const char *path)

@@ -8,7 +8,7 @@ struct making {
 	const char *cache;
 	const struct layer_recipe *recipe;
 	const struct lock_part *lock; // versions to use; NULL: resolve anew
-	bool strict;		      // the lock's versions or fail
+	bool strict;                  // the lock's versions or fail
 	const char *const *below;     // layers this one lies over, top first
 	size_t n_below;
 	const struct image_build_options *options;

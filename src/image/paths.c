@@ -88,7 +88,8 @@ int cache_scratch(const char *cache, char **ret_path, struct err *err)
 	// The path goes into mount options and hooks of mmdebstrap, where some characters have a meaning.
 	for (const char *c = cache; *c; c++)
 		if (!strchr("/._+-@", *c) && !(*c >= '0' && *c <= '9') && !((*c | 32) >= 'a' && (*c | 32) <= 'z'))
-			return err_set(err, -EINVAL, "the cache's path '%s' holds '%c'; only letters, digits and /._+-@ may be in it",
+			return err_set(err, -EINVAL,
+				       "the cache's path '%s' holds '%c'; only letters, digits and /._+-@ may be in it",
 				       cache, *c);
 	char id[UID_SIZE];
 	uid_new(id);

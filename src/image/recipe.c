@@ -231,18 +231,20 @@ static int key_npm(struct reading *in, const yaml_node_t *node, void *to)
 	return 0;
 }
 
-#define LAYER_KEYS(part)                                                               \
-	{ "packages", key_texts, offsetof(struct recipe, part.packages) },             \
-		{ "without", key_texts, offsetof(struct recipe, part.without) },       \
-		{ "npm", key_npm, offsetof(struct recipe, part) },                     \
-		{ "directories", key_texts, offsetof(struct recipe, part.directories) }, \
-		{ "files", key_pairs, offsetof(struct recipe, part.files) },           \
-		{ "links", key_pairs, offsetof(struct recipe, part.links) },           \
-		{ "drop", key_texts, offsetof(struct recipe, part.drop) },             \
-		{ "run", key_texts, offsetof(struct recipe, part.run) },               \
-		{ "certificates", key_text, offsetof(struct recipe, part.certificates) }, \
-		{ "keystore", key_text, offsetof(struct recipe, part.keystore) },      \
-		{ "env", key_pairs, offsetof(struct recipe, part.env) }
+#define LAYER_KEYS(part)                                                                                               \
+	{ "packages", key_texts, offsetof(struct recipe, part.packages) },                                             \
+		{ "without", key_texts, offsetof(struct recipe, part.without) },                                       \
+		{ "npm", key_npm, offsetof(struct recipe, part) },                                                     \
+		{ "directories", key_texts, offsetof(struct recipe, part.directories) },                               \
+		{ "files", key_pairs, offsetof(struct recipe, part.files) },                                           \
+		{ "links", key_pairs, offsetof(struct recipe, part.links) },                                           \
+		{ "drop", key_texts, offsetof(struct recipe, part.drop) },                                             \
+		{ "run", key_texts, offsetof(struct recipe, part.run) },                                               \
+		{ "certificates", key_text, offsetof(struct recipe, part.certificates) },                              \
+		{ "keystore", key_text, offsetof(struct recipe, part.keystore) },                                      \
+	{                                                                                                              \
+		"env", key_pairs, offsetof(struct recipe, part.env)                                                    \
+	}
 
 static const struct key build_keys[] = {
 	{ "over", key_text, offsetof(struct recipe, build_over) },

@@ -33,12 +33,12 @@ struct layer_recipe {
 	struct npm_package *npm;
 	size_t n_npm;
 	struct lines directories; // "PATH" or "MODE PATH"
-	struct keyed files;	  // path → content; a "#!" at the front makes it executable
-	struct keyed links;	  // path → target
-	struct lines drop;	  // patterns of paths that are removed
-	struct lines run;	  // commands, run in the root file system; words, no shell
-	char *certificates;	  // where the bundle of /usr/share/ca-certificates goes
-	char *keystore;		  // where the same goes for Java
+	struct keyed files;       // path → content; a "#!" at the front makes it executable
+	struct keyed links;       // path → target
+	struct lines drop;        // patterns of paths that are removed
+	struct lines run;         // commands, run in the root file system; words, no shell
+	char *certificates;       // where the bundle of /usr/share/ca-certificates goes
+	char *keystore;           // where the same goes for Java
 	struct keyed env;
 };
 
@@ -60,8 +60,8 @@ int recipe_read(const char *path, struct recipe *ret, struct err *err);
 
 // What a layer was resolved to.
 struct lock_part {
-	struct keyed debian; // package → version
-	struct keyed npm;    // package → "VERSION DIGEST"
+	struct keyed debian;     // package → version
+	struct keyed npm;        // package → "VERSION DIGEST"
 	char layer[DIGEST_SIZE]; // "" when none
 };
 

@@ -102,8 +102,8 @@ int image_ref_parse(const char *ref, char **ret_name, char **ret_version, struct
 		return err_set(err, -EINVAL, "'%.100s' is not NAME or NAME@VERSION", ref);
 	size_t n = version ? strspn(version, "0123456789abcdefghijklmnopqrstuvwxyz.-+") : 0;
 	if (version && (!n || version[n] || version[0] == '.' || n > 64))
-		return err_set(err, -EINVAL, "'%.100s': the version behind '@' must be digits, letters, dots and dashes",
-			       ref);
+		return err_set(err, -EINVAL,
+			       "'%.100s': the version behind '@' must be digits, letters, dots and dashes", ref);
 	*ret_version = version ? xstrdup(version) : NULL;
 	*ret_name = TAKE_PTR(name);
 	return 0;
@@ -129,7 +129,8 @@ static int read_env(json_t *object, struct env_pair **ret, size_t *ret_n)
 	*ret = xcalloc(json_object_size(object), sizeof(**ret));
 	const char *name;
 	json_t *value;
-	json_object_foreach(object, name, value) {
+	json_object_foreach(object, name, value)
+	{
 		if (!json_is_string(value))
 			return -EINVAL;
 		(*ret)[(*ret_n)++] = (struct env_pair){ xstrdup(name), xstrdup(json_string_value(value)) };
@@ -327,8 +328,8 @@ static int not_found(const char *cache, enum image_kind kind, const char *ref, s
 		for (size_t i = 0; i < n; i++)
 			buf_addf(&names, "%s%s@%s", i ? ", " : "", all[i].name, all[i].version);
 	images_free(all, n);
-	err_set(err, -ENOENT, "there is no %s '%s' on this machine%s%s", kind_name(kind), ref,
-		n ? "; there are: " : "", buf_str(&names));
+	err_set(err, -ENOENT, "there is no %s '%s' on this machine%s%s", kind_name(kind), ref, n ? "; there are: " : "",
+		buf_str(&names));
 	return err_hint(err, "dialtone %s build %s", kind_name(kind), ref);
 }
 

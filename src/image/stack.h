@@ -1,6 +1,7 @@
-// Stacks and runtimes that are built and in the cache: CACHE/stacks/NAME/VERSION.json, CACHE/runtimes/NAME/VERSION.json.
-// A reference is "NAME" (the newest version), or "NAME@VERSION" where VERSION may be cut at a dot or dash ("node@22",
-// "python@3.11", "minimal@12"): the newest that it covers. Blocks; callable from any thread.
+// Stacks and runtimes that are built and in the cache: CACHE/stacks/NAME/VERSION.json,
+// CACHE/runtimes/NAME/VERSION.json. A reference is "NAME" (the newest version), or "NAME@VERSION" where VERSION may be
+// cut at a dot or dash ("node@22", "python@3.11", "minimal@12"): the newest that it covers. Blocks; callable from any
+// thread.
 #pragma once
 
 #include "base/err.h"
@@ -19,8 +20,8 @@ enum image_kind { IMAGE_STACK, IMAGE_RUNTIME };
 struct image {
 	enum image_kind kind;
 	char *name, *version;
-	char *about;	  // one line for lists
-	char **layers;	  // digests, top first. Stack: all of it. Runtime: what lies over its stack
+	char *about;   // one line for lists
+	char **layers; // digests, top first. Stack: all of it. Runtime: what lies over its stack
 	size_t n_layers;
 	char **build_layers; // runtime: what a build container has over layers (npm, pip …), top first
 	size_t n_build_layers;
@@ -29,13 +30,13 @@ struct image {
 	size_t n_env;
 	struct env_pair *build_env;
 	size_t n_build_env;
-	bool has_shell;	       // stack
-	char *stack;	       // runtime: "NAME@VERSION" of the stack it was built over (fits every stack over that one)
-	char *build_stack;     // runtime: name of the stack for its builds
-	char *command;	       // runtime: the command when the app names none; NULL
-	char **packages;       // "NAME=VERSION", of its own layers
+	bool has_shell;    // stack
+	char *stack;       // runtime: "NAME@VERSION" of the stack it was built over (fits every stack over that one)
+	char *build_stack; // runtime: name of the stack for its builds
+	char *command;     // runtime: the command when the app names none; NULL
+	char **packages;   // "NAME=VERSION", of its own layers
 	size_t n_packages;
-	uint64_t bytes;	   // of its own layers
+	uint64_t bytes;    // of its own layers
 	uint64_t built_ms; // unix time
 };
 

@@ -21,8 +21,8 @@ struct tar_reader {
 	struct tar_sink sink;
 	enum tar_state state;
 	struct ustar header;
-	size_t have;	// bytes of header
-	uint64_t left;	// of content, padding or extra
+	size_t have;   // bytes of header
+	uint64_t left; // of content, padding or extra
 	uint64_t padding;
 	unsigned zero_blocks;
 	uint64_t entries, bytes;
@@ -156,8 +156,7 @@ static int count_entry(struct tar_reader *t, const struct tar_entry *e, struct e
 static int begin_entry(struct tar_reader *t, uint64_t size, struct err *err)
 {
 	AUTO_FREE char *path = t->path ? TAKE_PTR(t->path) : header_path(&t->header);
-	AUTO_FREE char *target = t->target ? TAKE_PTR(t->target)
-					   : xstrndup(t->header.target, sizeof(t->header.target));
+	AUTO_FREE char *target = t->target ? TAKE_PTR(t->target) : xstrndup(t->header.target, sizeof(t->header.target));
 	struct tar_entry e = { .path = path };
 	int r = entry_kind(t->header.type, path, &e.kind, err);
 	if (r < 0)
@@ -249,7 +248,8 @@ static int read_pax(struct tar_reader *t, struct err *err)
 		const char *p = at;
 		for (; p < end && *p >= '0' && *p <= '9' && length <= EXTRA_MAX; p++)
 			length = length * 10 + (uint64_t)(*p - '0');
-		if (p == end || p == at || *p != ' ' || length > (uint64_t)(end - at) || length < 5 || at[length - 1] != '\n')
+		if (p == end || p == at || *p != ' ' || length > (uint64_t)(end - at) || length < 5 ||
+		    at[length - 1] != '\n')
 			return bad(err, "malformed pax header");
 		const char *stop = at + length - 1;
 		const char *equals = p + 1 < stop ? memchr(p + 1, '=', (size_t)(stop - p - 1)) : NULL;

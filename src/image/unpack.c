@@ -79,7 +79,9 @@ static int make_folders(int app, const char *path, struct err *err)
 
 static const char *entry_fault(const struct artifact_entry *want, const struct tar_entry *e)
 {
-	static const enum tar_kind kinds[] = { [ARTIFACT_FILE] = TAR_FILE, [ARTIFACT_DIR] = TAR_DIR, [ARTIFACT_LINK] = TAR_LINK };
+	static const enum tar_kind kinds[] = {
+		[ARTIFACT_FILE] = TAR_FILE, [ARTIFACT_DIR] = TAR_DIR, [ARTIFACT_LINK] = TAR_LINK
+	};
 	if (!want)
 		return "is not in the manifest";
 	if (!str_starts(e->path, "app/") || !str_eq(e->path + 4, want->path))
@@ -195,7 +197,11 @@ int unpacker_new(const char *dir, const char *digest, struct unpacker **ret, str
 	u->fd = u->app = -1;
 	u->text = BUF_INIT(ARTIFACT_TEXT_MAX);
 	memcpy(u->wanted, digest, DIGEST_SIZE);
-	struct tar_sink sink = { unpack_begin, unpack_data, unpack_end, u, ARTIFACT_ENTRIES_MAX + 1,
+	struct tar_sink sink = { unpack_begin,
+				 unpack_data,
+				 unpack_end,
+				 u,
+				 ARTIFACT_ENTRIES_MAX + 1,
 				 ARTIFACT_BYTES_MAX + ARTIFACT_TEXT_MAX };
 	u->tar = tar_reader_new(&sink);
 	int r = open_app(u, err);
@@ -239,7 +245,8 @@ int unpacker_finish(struct unpacker *u, struct err *err)
 {
 	int r = tar_reader_finish(u->tar, err);
 	if (r == 0 && (!u->parsed || u->next < u->a.n))
-		r = err_set(err, -EBADMSG, "'%s' is missing from the stream", u->parsed ? u->a.entries[u->next].path : "manifest");
+		r = err_set(err, -EBADMSG, "'%s' is missing from the stream",
+			    u->parsed ? u->a.entries[u->next].path : "manifest");
 	if (r == 0)
 		r = put_in_place(u, err);
 	return r < 0 ? err_wrap(err, "artifact %.19s", u->wanted) : 0;

@@ -1,8 +1,8 @@
 // What clients send as artifacts: the first byte chooses between a manifest, a content stream, an upload stream, and an
 // archive of someone's (tar or zip). Whatever is accepted must be what would have been written, and nothing may appear
 // outside the folder that is unpacked into.
-#include "base/str.h"
 #include "image/archive.h"
+#include "base/str.h"
 #include "image/content.h"
 #include "image/tar.h"
 #include "io/file.h"

@@ -73,7 +73,8 @@ static void unpacks_tar_and_zip(void **state)
 		AUTO_FREE char *text = tree_text(dir, "lib/link");
 		assert_string_equal(text, "#!/bin/sh\n");
 		struct stat st;
-		AUTO_FREE char *run = tree_at(dir, "bin/run"), *lib = tree_at(dir, "lib"), *a = tree_at(dir, "lib/a.txt");
+		AUTO_FREE char *run = tree_at(dir, "bin/run"), *lib = tree_at(dir, "lib"),
+			       *a = tree_at(dir, "lib/a.txt");
 		assert_int_equal(stat(run, &st), 0);
 		assert_int_equal(st.st_mode & 07777, 0755);
 		assert_int_equal(stat(lib, &st), 0);
@@ -149,7 +150,8 @@ static void bombs_are_refused(void **state)
 	struct err err = { 0 };
 	size_t n = make(FORM_TAR, small, 3, bytes, 1 << 20);
 	static const struct archive_limits limits[] = { { 2, 100, 100, 100 }, { 9, 4, 100, 100 }, { 9, 100, 9, 100 } };
-	static const char *const says[] = { "more than 2 entries", "'a' is larger than 4", "more than 9 bytes (at 'b')" };
+	static const char *const says[] = { "more than 2 entries", "'a' is larger than 4",
+					    "more than 9 bytes (at 'b')" };
 	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
 		AUTO_TREE char *out = tree_new();
 		assert_int_equal(archive_unpack_bytes(bytes, n, "x", out, &limits[i], &err), -E2BIG);

@@ -28,7 +28,7 @@ static void pack_gives_the_documented_text(void **state)
 	AUTO_ARTIFACT struct artifact a = { 0 };
 	pack(dir, &a);
 	assert_string_equal(a.text, F("a%20b%25%C3%A9") "L ../b.txt a/link\n"
-			    "F 755 " EMPTY_SHA " 0 a/run\n" F("b.txt") "D empty\nD sub\n");
+							"F 755 " EMPTY_SHA " 0 a/run\n" F("b.txt") "D empty\nD sub\n");
 	AUTO_ARTIFACT struct artifact again = { 0 };
 	struct err err = { 0 };
 	assert_int_equal(artifact_parse(a.text, a.text_len, &again, &err), 0);
@@ -49,11 +49,24 @@ static void pack_honours_ignore_files(void **state)
 {
 	(void)state;
 	AUTO_TREE char *dir = tree_new();
-	tree_file(dir, ".gitignore", "# comment\n*.log\n!keep.log\n/dist/\nnode_modules/\ndoc/**/draft\nspace\\ \n\\#hash\ntmp?\n[ab].o\n", 0644);
+	tree_file(dir, ".gitignore",
+		  "# comment\n*.log\n!keep.log\n/dist/\nnode_modules/\ndoc/**/draft\nspace\\ \n\\#hash\ntmp?\n[ab].o\n",
+		  0644);
 	tree_file(dir, ".dialtoneignore", "!dist/\nREADME.md\n", 0644);
-	static const char *const in[] = { "keep.log", "dist/app.js", "lib/tmp12", "c.o", "lib/y/sub/x.tmp", "doc/final", "sub/x.tmp" };
-	static const char *const out[] = { "x.log", "lib/y.log", "node_modules/p/i.js", "lib/node_modules/q", "doc/a/b/draft",
-					   "doc/draft", "space ", "#hash", "tmp1", "a.o", "README.md", "lib/x.tmp" };
+	static const char *const in[] = { "keep.log",        "dist/app.js", "lib/tmp12", "c.o",
+					  "lib/y/sub/x.tmp", "doc/final",   "sub/x.tmp" };
+	static const char *const out[] = { "x.log",
+					   "lib/y.log",
+					   "node_modules/p/i.js",
+					   "lib/node_modules/q",
+					   "doc/a/b/draft",
+					   "doc/draft",
+					   "space ",
+					   "#hash",
+					   "tmp1",
+					   "a.o",
+					   "README.md",
+					   "lib/x.tmp" };
 	for (size_t i = 0; i < ARRAY_LEN(in); i++)
 		tree_file(dir, in[i], "x", 0644);
 	for (size_t i = 0; i < ARRAY_LEN(out); i++)
@@ -154,7 +167,8 @@ static void parse_refuses(void **state)
 	AUTO_ARTIFACT struct artifact a = { 0 };
 	assert_int_equal(artifact_parse("D a\0\n", 5, &a, &err), -EBADMSG);
 	assert_int_equal(artifact_parse("F 644 " EMPTY_SHA " 8589934592 a\nF 644 " EMPTY_SHA " 1 b\n",
-					2 * strlen("F 644 " EMPTY_SHA " 1 b\n") + 9, &a, &err), -E2BIG);
+					2 * strlen("F 644 " EMPTY_SHA " 1 b\n") + 9, &a, &err),
+			 -E2BIG);
 	assert_int_equal(artifact_parse("", 0, &a, &err), 0);
 }
 
@@ -215,10 +229,14 @@ static void build_key_depends_on_everything(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pack_gives_the_documented_text), cmocka_unit_test(pack_honours_ignore_files),
-		cmocka_unit_test(pack_without_ignoring_takes_all), cmocka_unit_test(pack_names_what_it_refuses),
-		cmocka_unit_test(parse_refuses),		   cmocka_unit_test(links_stay_inside),
-		cmocka_unit_test(verify_names_the_file),	   cmocka_unit_test(build_key_depends_on_everything),
+		cmocka_unit_test(pack_gives_the_documented_text),
+		cmocka_unit_test(pack_honours_ignore_files),
+		cmocka_unit_test(pack_without_ignoring_takes_all),
+		cmocka_unit_test(pack_names_what_it_refuses),
+		cmocka_unit_test(parse_refuses),
+		cmocka_unit_test(links_stay_inside),
+		cmocka_unit_test(verify_names_the_file),
+		cmocka_unit_test(build_key_depends_on_everything),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

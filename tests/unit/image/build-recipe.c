@@ -32,7 +32,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "error: %s\nhint: %s\n", err.text, err.hint);
 		return 1;
 	}
-	printf("%s@%s %s %llu\n", image.name, image.version, built ? "built" : "cached", (unsigned long long)image.bytes);
+	printf("%s@%s %s %llu\n", image.name, image.version, built ? "built" : "cached",
+	       (unsigned long long)image.bytes);
 	for (size_t i = 0; i < image.n_layers; i++)
 		printf("layer %s\n", image.layers[i]);
 	for (size_t i = 0; i < image.n_build_layers; i++)

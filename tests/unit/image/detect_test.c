@@ -37,10 +37,13 @@ static void node(void **state)
 	refuse(dir, -EINVAL, "no start script", "\"start\"");
 	tree_file(dir, "package.json", "{\"scripts\":", 0644);
 	refuse(dir, -EINVAL, "package.json:1:", "");
-	tree_file(dir, "package.json", "{\"scripts\":{\"start\":\"node app.js\"},\"engines\":{\"node\":\"20.x\"}}", 0644);
+	tree_file(dir, "package.json", "{\"scripts\":{\"start\":\"node app.js\"},\"engines\":{\"node\":\"20.x\"}}",
+		  0644);
 	expect(dir, "node", "node@20", "node app.js", NULL);
 	tree_file(dir, "package.json",
-		  "{\"scripts\":{\"start\":\"node a\"},\"engines\":{\"node\":\">=18\"},\"dependencies\":{\"express\":\"4\"}}", 0644);
+		  "{\"scripts\":{\"start\":\"node "
+		  "a\"},\"engines\":{\"node\":\">=18\"},\"dependencies\":{\"express\":\"4\"}}",
+		  0644);
 	expect(dir, "node", "node", "node a", "npm install --no-save --omit=dev");
 	tree_file(dir, "package-lock.json", "{}", 0644);
 	expect(dir, "node", "node", "node a", "npm ci --omit=dev");
@@ -94,6 +97,7 @@ static void programs(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(node), cmocka_unit_test(python), cmocka_unit_test(programs) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(node), cmocka_unit_test(python),
+					    cmocka_unit_test(programs) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,7 +51,8 @@ static void layers_are_named_by_content(void **state)
 	assert_string_equal(digest[0], digest[1]);
 	assert_int_equal(bytes, 9);
 	AUTO_FREE char *root = layer_path(one, digest[0]);
-	AUTO_FREE char *prog = tree_at(root, "usr/bin/prog"), *name = tree_at(root, "etc/name"), *tmp = tree_at(root, "tmp");
+	AUTO_FREE char *prog = tree_at(root, "usr/bin/prog"), *name = tree_at(root, "etc/name"),
+		       *tmp = tree_at(root, "tmp");
 	struct stat st;
 	assert_int_equal(stat(prog, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0755); // not set-uid
@@ -137,7 +138,8 @@ static const char base_recipe[] = "kind: stack\n"
 				  "links:\n"
 				  "  /bin: usr/bin\n"
 				  "env: {PATH: /usr/bin, A: one}\n";
-static const char over_recipe[] = "kind: stack\nname: over\nversion: \"2.1\"\nover: base\nfiles: {/usr/share/x: x}\nenv: {A: two}\n";
+static const char over_recipe[] =
+	"kind: stack\nname: over\nversion: \"2.1\"\nover: base\nfiles: {/usr/share/x: x}\nenv: {A: two}\n";
 static const char runtime_recipe[] = "kind: runtime\n"
 				     "name: lang\n"
 				     "version: \"3.11.2\"\n"
@@ -195,7 +197,8 @@ static void builds_stack_and_runtime(void **state)
 	assert_int_equal(image_verify(cache, &found, &err), 0);
 
 	AUTO_FREE char *root = layer_path(cache, found.layers[0]);
-	AUTO_FREE char *man = tree_at(root, "usr/share"), *tmp = tree_at(root, "tmp"), *prog = tree_at(root, "usr/bin/lang");
+	AUTO_FREE char *man = tree_at(root, "usr/share"), *tmp = tree_at(root, "tmp"),
+		       *prog = tree_at(root, "usr/bin/lang");
 	assert_int_equal(access(prog, F_OK), 0);
 	assert_int_equal(access(man, F_OK), -1);
 	assert_int_equal(access(tmp, F_OK), -1);
@@ -229,7 +232,8 @@ static void same_recipe_same_digest(void **state)
 {
 	(void)state;
 	AUTO_TREE char *one = tree_new(), *two = tree_new();
-	AUTO_FREE char *share = write_share(one), *cache = tree_at(one, "cache"), *other = tree_at(two, "a/deeper/place");
+	AUTO_FREE char *share = write_share(one), *cache = tree_at(one, "cache"),
+		       *other = tree_at(two, "a/deeper/place");
 	AUTO_IMAGE struct image a = { 0 }, b = { 0 };
 	bool built;
 	struct image_build_options options = { .with_build = true };
@@ -248,7 +252,8 @@ static void locks_hold(void **state)
 {
 	(void)state;
 	AUTO_TREE char *dir = tree_new();
-	AUTO_FREE char *share = write_share(dir), *cache = tree_at(dir, "cache"), *path = tree_at(dir, "share/stacks/base.yaml");
+	AUTO_FREE char *share = write_share(dir), *cache = tree_at(dir, "cache"),
+		       *path = tree_at(dir, "share/stacks/base.yaml");
 	AUTO_IMAGE struct image a = { 0 }, b = { 0 }, c = { 0 };
 	bool built;
 	struct image_build_options options = { .lock = LOCK_UPDATE };
@@ -341,10 +346,14 @@ static void shipped_recipes(void **state)
 		enum image_kind kind;
 		const char *ref, *file;
 	} cases[] = {
-		{ IMAGE_STACK, "minimal", "stacks/minimal.yaml" },     { IMAGE_STACK, "minimal@12", "stacks/minimal.yaml" },
-		{ IMAGE_RUNTIME, "node", "runtimes/node-22.yaml" },    { IMAGE_RUNTIME, "node@20", "runtimes/node-20.yaml" },
-		{ IMAGE_RUNTIME, "node@22.23.3", "runtimes/node-22.yaml" }, { IMAGE_RUNTIME, "python@3.11", "runtimes/python-3.11.yaml" },
-		{ IMAGE_RUNTIME, "python@3", "runtimes/python-3.11.yaml" }, { IMAGE_RUNTIME, "none", "runtimes/none.yaml" },
+		{ IMAGE_STACK, "minimal", "stacks/minimal.yaml" },
+		{ IMAGE_STACK, "minimal@12", "stacks/minimal.yaml" },
+		{ IMAGE_RUNTIME, "node", "runtimes/node-22.yaml" },
+		{ IMAGE_RUNTIME, "node@20", "runtimes/node-20.yaml" },
+		{ IMAGE_RUNTIME, "node@22.23.3", "runtimes/node-22.yaml" },
+		{ IMAGE_RUNTIME, "python@3.11", "runtimes/python-3.11.yaml" },
+		{ IMAGE_RUNTIME, "python@3", "runtimes/python-3.11.yaml" },
+		{ IMAGE_RUNTIME, "none", "runtimes/none.yaml" },
 	};
 	struct err err = { 0 };
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -370,13 +379,32 @@ static void globs(void **state)
 		const char *pattern, *path;
 		bool matches;
 	} cases[] = {
-		{ "a", "a", true },		{ "a", "ab", false },	      { "*", "abc", true },	 { "*", "a/b", false },
-		{ "a*c", "abbc", true },	{ "a*c", "abbd", false },     { "**/x", "x", true },	 { "**/x", "a/b/x", true },
-		{ "**/x", "ax", false },	{ "a/**", "a/b/c", true },    { "a/**", "a", false },	 { "a/**/b", "a/b", true },
-		{ "a/**/b", "a/x/y/b", true },	{ "a/**/b", "ab", false },    { "?", "a", true },	 { "?", "/", false },
-		{ "[a-c]x", "bx", true },	{ "[!a-c]x", "bx", false },   { "[]]", "]", true },	 { "[a", "[a", false },
-		{ "\\*", "*", true },		{ "\\*", "a", false },	      { "a**b", "axxb", true },	 { "", "", true },
-		{ "*.[ch]", "x.c", true },	{ "usr/share/doc/*/copyright", "usr/share/doc/a/b/copyright", false },
+		{ "a", "a", true },
+		{ "a", "ab", false },
+		{ "*", "abc", true },
+		{ "*", "a/b", false },
+		{ "a*c", "abbc", true },
+		{ "a*c", "abbd", false },
+		{ "**/x", "x", true },
+		{ "**/x", "a/b/x", true },
+		{ "**/x", "ax", false },
+		{ "a/**", "a/b/c", true },
+		{ "a/**", "a", false },
+		{ "a/**/b", "a/b", true },
+		{ "a/**/b", "a/x/y/b", true },
+		{ "a/**/b", "ab", false },
+		{ "?", "a", true },
+		{ "?", "/", false },
+		{ "[a-c]x", "bx", true },
+		{ "[!a-c]x", "bx", false },
+		{ "[]]", "]", true },
+		{ "[a", "[a", false },
+		{ "\\*", "*", true },
+		{ "\\*", "a", false },
+		{ "a**b", "axxb", true },
+		{ "", "", true },
+		{ "*.[ch]", "x.c", true },
+		{ "usr/share/doc/*/copyright", "usr/share/doc/a/b/copyright", false },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
 		if (ignore_glob(cases[i].pattern, cases[i].path) != cases[i].matches)
@@ -409,12 +437,18 @@ int main(void)
 		return 77;
 	}
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(layers_are_named_by_content), cmocka_unit_test(corrupted_layers_are_named),
-		cmocka_unit_test(layers_hold_no_devices),      cmocka_unit_test(builds_stack_and_runtime),
-		cmocka_unit_test(building_again_does_nothing), cmocka_unit_test(same_recipe_same_digest),
-		cmocka_unit_test(locks_hold),		       cmocka_unit_test(recipes_are_checked),
-		cmocka_unit_test(versions_and_references),     cmocka_unit_test(shipped_recipes),
-		cmocka_unit_test(globs),		       cmocka_unit_test(keystore_is_the_same_each_time),
+		cmocka_unit_test(layers_are_named_by_content),
+		cmocka_unit_test(corrupted_layers_are_named),
+		cmocka_unit_test(layers_hold_no_devices),
+		cmocka_unit_test(builds_stack_and_runtime),
+		cmocka_unit_test(building_again_does_nothing),
+		cmocka_unit_test(same_recipe_same_digest),
+		cmocka_unit_test(locks_hold),
+		cmocka_unit_test(recipes_are_checked),
+		cmocka_unit_test(versions_and_references),
+		cmocka_unit_test(shipped_recipes),
+		cmocka_unit_test(globs),
+		cmocka_unit_test(keystore_is_the_same_each_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,8 @@
 
 #include <errno.h>
 
-// --- tar -----------------------------------------------------------------------------------------------------------------
+// --- tar
+// -----------------------------------------------------------------------------------------------------------------
 
 struct seen {
 	struct buf log;
@@ -64,8 +65,8 @@ static void tar_round_trip(void **state)
 	deep[200] = '/';
 	deep[sizeof(deep) - 1] = '\0';
 	struct tar_entry entries[] = {
-		{ TAR_FILE, "a", NULL, 0644, 3 },    { TAR_DIR, "dir", NULL, 0755, 0 },
-		{ TAR_LINK, "l", deep, 0777, 0 },    { TAR_FILE, deep, NULL, 0755, 600 },
+		{ TAR_FILE, "a", NULL, 0644, 3 },     { TAR_DIR, "dir", NULL, 0755, 0 },
+		{ TAR_LINK, "l", deep, 0777, 0 },     { TAR_FILE, deep, NULL, 0755, 600 },
 		{ TAR_FILE, "empty", NULL, 0644, 0 },
 	};
 	char content[600];
@@ -120,7 +121,9 @@ static void tar_refuses(void **state)
 	static const struct {
 		char type;
 		const char *says;
-	} kinds[] = { { '3', "'x' is a device" }, { '4', "'x' is a device" }, { '6', "'x' is a FIFO" }, { 'S', "of a kind" } };
+	} kinds[] = {
+		{ '3', "'x' is a device" }, { '4', "'x' is a device" }, { '6', "'x' is a FIFO" }, { 'S', "of a kind" }
+	};
 	struct tar_entry e = { TAR_FILE, "x", NULL, 0644, 0 };
 	size_t n;
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
@@ -141,7 +144,8 @@ static void tar_refuses(void **state)
 	assert_says(&err, "'x' is too much");
 }
 
-// --- blobs and content -----------------------------------------------------------------------------------------------------
+// --- blobs and content
+// -----------------------------------------------------------------------------------------------------
 
 struct place {
 	char *dir, *app, *store, *out;
@@ -231,7 +235,8 @@ static void upload(struct place *p)
 	assert_int_equal(stored, 4); // the copy is sent once
 	char **missing = NULL;
 	size_t n_missing = 0;
-	assert_int_equal(blobs_put_artifact(p->blobs, p->a.digest, p->a.text, p->a.text_len, &missing, &n_missing, &err), 0);
+	assert_int_equal(
+		blobs_put_artifact(p->blobs, p->a.digest, p->a.text, p->a.text_len, &missing, &n_missing, &err), 0);
 }
 
 static int download(struct place *p, struct err *err)
@@ -275,8 +280,13 @@ static void push_and_unpack(void **state)
 	static const struct {
 		const char *name;
 		mode_t mode;
-	} modes[] = { { "", 0755 }, { "root", 0755 }, { "root/app", 0755 }, { "root/app/bin", 0755 }, { "root/app/bin/run", 0755 },
-		      { "root/app/index.js", 0644 }, { "root/app/folder", 0755 } };
+	} modes[] = { { "", 0755 },
+		      { "root", 0755 },
+		      { "root/app", 0755 },
+		      { "root/app/bin", 0755 },
+		      { "root/app/bin/run", 0755 },
+		      { "root/app/index.js", 0644 },
+		      { "root/app/folder", 0755 } };
 	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
 		AUTO_FREE char *at = tree_at(path, modes[i].name);
 		assert_int_equal(stat(at, &st), 0);
@@ -371,8 +381,8 @@ static void changed_while_sent_is_named(void **state)
 	place_close(&p);
 }
 
-static int unpack_stream(struct place *p, const struct artifact *a, struct tar_entry *entries, const char **content, size_t n,
-			 struct err *err)
+static int unpack_stream(struct place *p, const struct artifact *a, struct tar_entry *entries, const char **content,
+			 size_t n, struct err *err)
 {
 	struct buf out = BUF_INIT(1 << 20);
 	struct tar_entry manifest = { TAR_FILE, "manifest", NULL, 0644, a->text_len };

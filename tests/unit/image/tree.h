@@ -5,10 +5,10 @@
 #include "base/str.h"
 #include "io/file.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 
