@@ -1,14 +1,19 @@
 // Folders for tests: made below /tmp, removed at the end.
 #pragma once
 
+// cmocka needs these before it.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 #include "base/err.h"
 #include "base/str.h"
 #include "io/file.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 
