@@ -11,5 +11,6 @@ int agent_main(int argc, char **argv);
 
 // For `dialtone down --apps`, with the agent stopped and the keeper possibly gone: ends every container of the platform at
 // data (SIGTERM, its drain time, SIGKILL; all at once), removes them, and the node's bridge, nftables table and cgroups.
-// Assignments and logs stay on disk. Goes as far as it can and returns the first error. Blocks.
+// Assignments and logs stay on disk. Goes as far as it can and returns the first error. Blocks; the
+// caller is in a private mount namespace (container_mounts_prepare).
 int agent_stop_all(const char *data, struct err *err);

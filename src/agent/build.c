@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-enum { PING_MS = 15000, PULL_EVERY_MS = 20, PIECE = 16 << 10, BUILD_PIDS = 4096 };
+enum { PING_MS = 15000, PULL_EVERY_MS = 20, PULL_AT_MOST_MS = 60 * 1000, PIECE = 16 << 10, BUILD_PIDS = 4096 };
 #define BUILD_MEMORY_DEFAULT (2ull << 30)
 #define BUILD_TIMEOUT_DEFAULT_MS (15 * 60 * 1000)
 
@@ -32,6 +32,7 @@ struct building {
 	struct visitor *visitor;
 	struct visitor_spec spec; // being prepared
 	uint32_t address;
+	unsigned waited_ms; // for the source
 	struct timer again, ping;
 	struct poll output;
 	int output_fd; // -1: closed
@@ -379,7 +380,8 @@ static void pull(struct timer *timer)
 		return;
 	}
 	int r = artifacts_pull(&build->agent->artifacts, &build->source, &err);
-	if (r == -EINPROGRESS || r == -EAGAIN) {
+	bool away = r == -EAGAIN && (build->waited_ms += PULL_EVERY_MS) < PULL_AT_MOST_MS;
+	if (r == -EINPROGRESS || away) {
 		timer_set(timer, PULL_EVERY_MS);
 	} else if (r < 0) {
 		fail(build, &err);

@@ -90,7 +90,7 @@ static void fill(struct report_sender *sender, struct report *report)
 
 static void send_report(struct report_sender *sender);
 
-static void sent(const struct client_answer *answer UNUSED, const struct err *err, void *arg)
+static void sent(const struct client_answer *answer, const struct err *err, void *arg)
 {
 	struct report_sender *sender = arg;
 	sender->sending = false;
@@ -101,6 +101,8 @@ static void sent(const struct client_answer *answer UNUSED, const struct err *er
 		snprintf(sender->said, sizeof(sender->said), "%.255s", err->text);
 	} else {
 		sender->said[0] = '\0';
+		if (json_get_bool(answer->json, "full", false))
+			sender->full = sender->urgent = true;
 		if (sender->urgent)
 			timer_set(&sender->timer, COALESCE_MS);
 	}

@@ -2,11 +2,14 @@
 #include "agent/agent.h"
 
 #include "agent/container/container.h"
+#include "agent/visitor.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "io/file.h"
 #include "io/process.h"
+#include "keeper/record.h"
 #include "model/exchange.h"
+#include "model/json.h"
 #include "model/platform.h"
 
 #include <dirent.h>
@@ -22,12 +25,69 @@ struct ending {
 	uint64_t until_ms;
 };
 
-static uint64_t drain_of(const char *data, const char *id)
+static int read_assignment(const char *data, const char *id, struct assignment *ret)
 {
 	AUTO_FREE char *path = xasprintf("%s/node/instances/%s/spec.json", data, id);
 	AUTO_BUF struct buf text = BUF_INIT(8 << 20);
+	int r = file_read(path, &text, NULL);
+	return r < 0 ? r : assignment_parse_text(buf_data(&text), buf_len(&text), ret, NULL);
+}
+
+static uint32_t read_address(const char *data, const char *id)
+{
+	AUTO_FREE char *path = xasprintf("%s/node/instances/%s/state", data, id);
+	AUTO_BUF struct buf text = BUF_INIT(64 << 10);
+	AUTO_JSON json_t *json = NULL;
+	uint32_t address = 0;
+	if (file_read(path, &text, NULL) == 0 && json_from_bytes(buf_data(&text), buf_len(&text), &json, NULL) == 0)
+		ipv4_parse(json_get_text(json, "address", ""), &address);
+	return address;
+}
+
+// Who may talk to whom until the end: draining may need the network.
+struct members {
+	struct container_member *items;
+	size_t n;
+};
+
+static void members_clear(struct members *members)
+{
+	for (size_t i = 0; i < members->n; i++)
+		free((char *)members->items[i].environment);
+	free(members->items);
+}
+
+static void add_member(const char *data, const char *id, void *arg)
+{
+	struct members *members = arg;
 	struct assignment a = { 0 };
-	if (file_read(path, &text, NULL) < 0 || assignment_parse_text(buf_data(&text), buf_len(&text), &a, NULL) < 0)
+	uint32_t address = read_address(data, id);
+	if (!address || read_assignment(data, id, &a) < 0)
+		return;
+	members->items = xreallocarray(members->items, members->n + 1, sizeof(*members->items));
+	members->items[members->n++] = (struct container_member){
+		.address = address,
+		.environment = xasprintf("%s/%s", a.tenant, a.environment),
+	};
+	assignment_clear(&a);
+}
+
+static void each_instance(const char *data, void (*visit)(const char *data, const char *id, void *arg), void *arg)
+{
+	AUTO_FREE char *path = xasprintf("%s/node/instances", data);
+	DIR *dir = opendir(path);
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
+		if (instance_id_valid(entry->d_name))
+			visit(data, entry->d_name, arg);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static uint64_t drain_of(const char *data, const char *id)
+{
+	struct assignment a = { 0 };
+	if (read_assignment(data, id, &a) < 0)
 		return DRAIN_DEFAULT_MS;
 	uint64_t drain_ms = a.drain_ms < DRAIN_MAX_MS ? a.drain_ms : DRAIN_MAX_MS;
 	assignment_clear(&a);
@@ -58,35 +118,6 @@ static void wait_for_end(struct ending *ending)
 	poll(&poll_fd, 1, ending->until_ms > now_ms ? (int)(ending->until_ms - now_ms) : 0);
 }
 
-static int end_containers(const struct container_host_config *config, struct err *err)
-{
-	struct container_host *host = NULL;
-	AUTO_FREE struct container_entry *entries = NULL;
-	size_t n = 0;
-	int r = container_host_open(config, NULL, 0, &host, err);
-	if (r == 0)
-		r = container_list(host, &entries, &n, err);
-	if (r == 0) {
-		struct ending *endings = begin_ending(config->data, entries, n);
-		for (size_t i = 0; i < n; i++) {
-			wait_for_end(&endings[i]);
-			cleanup_close(&endings[i].pidfd);
-			AUTO_FREE char *dir = xasprintf("%s/node/instances/%s", config->data, endings[i].id);
-			struct err one = { 0 };
-			int deleted = container_delete(host, endings[i].id, dir, 0, &one);
-			if (deleted < 0 && r == 0) {
-				r = deleted;
-				if (err)
-					*err = one;
-			}
-			free(endings[i].id);
-		}
-		free(endings);
-	}
-	container_host_close(host);
-	return r;
-}
-
 static void adopt_first_error(int r, const struct err *why, int *first, struct err *err)
 {
 	if (r >= 0 || *first < 0)
@@ -96,20 +127,57 @@ static void adopt_first_error(int r, const struct err *why, int *first, struct e
 		*err = *why;
 }
 
+static int end_one(struct container_host *host, const char *data, struct ending *ending, struct err *err)
+{
+	wait_for_end(ending);
+	cleanup_close(&ending->pidfd);
+	AUTO_FREE char *dir = xasprintf("%s/node/instances/%s", data, ending->id);
+	int r = container_delete(host, ending->id, dir, read_address(data, ending->id), err);
+	free(ending->id);
+	return r;
+}
+
+static int end_all(struct container_host *host, const char *data, struct err *err)
+{
+	AUTO_FREE struct container_entry *entries = NULL;
+	size_t n = 0;
+	int r = container_list(host, &entries, &n, err);
+	if (r < 0)
+		return r;
+	AUTO_FREE struct ending *endings = begin_ending(data, entries, n);
+	for (size_t i = 0; i < n; i++) {
+		struct err why = { 0 };
+		adopt_first_error(end_one(host, data, &endings[i], &why), &why, &r, err);
+	}
+	return r;
+}
+
+static int end_containers(const struct container_host_config *config, struct err *err)
+{
+	CLEANUP(members_clear) struct members members = { 0 };
+	struct container_host *host = NULL;
+	each_instance(config->data, add_member, &members);
+	int r = container_host_open(config, members.items, members.n, &host, err);
+	if (r < 0)
+		return r;
+	r = end_all(host, config->data, err);
+	container_host_close(host);
+	return r;
+}
+
 // What would make the next agent look for these runs. Assignments and logs stay: the next `up` goes on from there.
-static void forget_runs(const char *data)
+static void forget_run(const char *data, const char *id, void *arg UNUSED)
 {
 	static const char *const of_run[] = { "state", "keeper", "exit" };
-	AUTO_FREE char *path = xasprintf("%s/node/instances", data);
-	DIR *dir = opendir(path);
-	for (struct dirent *entry; dir && (entry = readdir(dir));) {
-		for (size_t i = 0; entry->d_name[0] != '.' && i < ARRAY_LEN(of_run); i++) {
-			AUTO_FREE char *file = xasprintf("%s/%s/%s", path, entry->d_name, of_run[i]);
-			unlink(file);
-		}
+	AUTO_FREE char *dir = xasprintf("%s/node/instances/%s", data, id);
+	if (visitor_is(dir)) {
+		tree_remove(dir, NULL);
+		return;
 	}
-	if (dir)
-		closedir(dir);
+	for (size_t i = 0; i < ARRAY_LEN(of_run); i++) {
+		AUTO_FREE char *file = xasprintf("%s/%s", dir, of_run[i]);
+		unlink(file);
+	}
 }
 
 int agent_stop_all(const char *data, struct err *err)
@@ -123,6 +191,6 @@ int agent_stop_all(const char *data, struct err *err)
 	int first = 0;
 	adopt_first_error(end_containers(&config, &why), &why, &first, err);
 	adopt_first_error(container_host_remove(&config, &why), &why, &first, err);
-	forget_runs(platform.data);
+	each_instance(platform.data, forget_run, NULL);
 	return first;
 }
