@@ -8,6 +8,7 @@
 #include "server/artifacts.h"
 #include "server/core.h"
 #include "server/dispatch.h"
+#include "server/openapi.h"
 #include "server/passthrough.h"
 
 #include <errno.h>
@@ -224,14 +225,25 @@ static int run(const struct platform *platform)
 	return r < 0;
 }
 
+static int print_openapi(void)
+{
+	AUTO_JSON json_t *document = openapi_document();
+	AUTO_FREE char *text = json_to_pretty(document);
+	return puts(text) < 0;
+}
+
 int server_main(int argc, char **argv)
 {
-	static const struct option options[] = { { "data", required_argument, NULL, 'd' }, {} };
+	static const struct option options[] = {
+		{ "data", required_argument, NULL, 'd' }, { "openapi", no_argument, NULL, 'o' }, {}
+	};
 	const char *data = PLATFORM_DATA_DEFAULT;
 	optind = 1;
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+		if (c == 'o')
+			return print_openapi();
 		if (c != 'd') {
-			fputs("usage: dialtone server [--data DIR]\n", stderr);
+			fputs("usage: dialtone server [--data DIR] [--openapi]\n", stderr);
 			return 2;
 		}
 		data = optarg;

@@ -4,4 +4,5 @@
 
 // `dialtone server --data DIR`: serves DIR/platform.json's `api` address until SIGTERM or SIGINT. Returns the process's
 // exit status: 0 after an orderly stop, 1 with the reason on standard error, 2 for a wrong command line.
+// `dialtone server --openapi` prints the API's OpenAPI document instead.
 int server_main(int argc, char **argv);
