@@ -1,0 +1,96 @@
+"""Every line once and in order, whatever is killed meanwhile; what does not fit is counted; the app never waits."""
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lab import APPS, wait_for
+
+INSTANCES, RATE, SECONDS = 20, 200, 30
+
+
+@pytest.fixture()
+def chatter(tmp_path):
+    subprocess.run(["gcc", "-O2", "-static", "-o", tmp_path / "chatter", APPS / "chatter.c"], check=True)
+    return tmp_path
+
+
+def manifest(folder, name, command, instances=1, more=""):
+    (folder / "dialtone.yaml").write_text(
+        f"name: {name}\nruntime: none\nroutes: []\nprocesses:\n  worker:\n    command: {command}\n    instances: {instances}\n"
+        f"    memory: 16M\n    cpu: 0.05\n{more}")
+
+
+def records(platform, app):
+    said = platform.cli("logs", app, "--tail", "1000000", "-o", "json").stdout
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def test_every_line_once_and_in_order_while_parts_die(platform, chatter):
+    count = RATE * SECONDS
+    manifest(chatter, "chatter", f"./chatter {RATE} {count}", INSTANCES)
+    platform.push(chatter)
+    began = time.monotonic()
+    time.sleep(SECONDS / 3)
+    platform.kill("agent")
+    platform.kill("server")
+    time.sleep(SECONDS / 6)
+    platform.kill("agent")
+    assert time.monotonic() - began < SECONDS, "the parts were not killed in the middle"
+
+    def all_done():
+        time.sleep(1)
+        out = platform.cli("logs", "chatter", "--tail", str(INSTANCES * RATE * 5), check=False).stdout
+        return out.count("done, longest write") == INSTANCES
+    wait_for("all instances to end", all_done, SECONDS + 60)
+    numbers = {}
+    for record in records(platform, "chatter"):
+        assert record["type"] == "log", record
+        match = re.fullmatch(r"number (\d+) ", record["text"])
+        if match:
+            numbers.setdefault(record["instance"], []).append(int(match[1]))
+    assert len(numbers) == INSTANCES
+    for instance, seen in numbers.items():
+        assert seen == list(range(count)), f"{instance}: {len(seen)} lines of {count}, first fault near {next((i for i, n in enumerate(seen) if n != i), len(seen))}"
+    assert all(i["restarts"] == 0 for i in platform.instances("chatter"))
+    platform.cli("delete", "chatter", "--yes")
+
+
+def test_without_an_agent_the_app_goes_on_and_losses_are_counted(platform, chatter):
+    """The keeper keeps the agent stopped for a minute, while 1 MB/s are written: more than is kept."""
+    seconds, size = 60, 9985
+    manifest(chatter, "flood", f"./chatter 100 {100 * seconds} {size}")
+    platform.push(chatter)
+    agent = platform.pid("agent")
+    os.kill(agent, signal.SIGSTOP)  # absent: it neither reads nor answers
+    try:
+        time.sleep(seconds + 2)
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    done = wait_for("the app's last line", lambda: re.search(r"longest write ([\d.]+) s", platform.cli("logs", "flood", "--tail", "5").stdout), 60)
+    assert float(done[1]) < 1, "the application had to wait for its output"
+    seen = records(platform, "flood")
+    gaps = [r for r in seen if r["type"] == "gap"]
+    lines = [r for r in seen if r["type"] == "log" and r["text"].startswith("number ")]
+    # A line that is cut by the end of a gap is neither whole nor wholly lost.
+    assert gaps and abs(sum(g["lines"] for g in gaps) + len(lines) - 100 * seconds) <= len(gaps)
+    assert "were dropped here" in platform.cli("logs", "flood", "--tail", "1000000").stdout
+    platform.cli("delete", "flood", "--yes")
+
+
+def test_a_crash_without_an_agent_is_known_afterwards(platform, chatter):
+    manifest(chatter, "fall", "./chatter 10 1000000", 1, "env:\n  CRASH_AT: \"50\"\n")
+    platform.push(chatter)
+    agent = platform.pid("agent")
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        time.sleep(8)
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    exit_ = wait_for("the exit", lambda: next((i["exit"] for i in platform.instances("fall") if i.get("exit")), None), 30)
+    assert exit_["status"] == 3 and "giving up at 50" in exit_["lines"], exit_
+    platform.cli("delete", "fall", "--yes")
