@@ -8,7 +8,10 @@
 #include "main/subnet.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
+#include <sys/stat.h>
 
 #define SECRET_BYTES 24
 
@@ -173,6 +176,40 @@ char *setup_local_url(const char *address)
 	return str_starts(address, "[::]:") ? xasprintf("http://[::1]%s", port) : xasprintf("http://%s", address);
 }
 
+// Where the operator's configuration goes: the environment of a service manager may lack HOME.
+static void ensure_home(void)
+{
+	const struct passwd *user = str_empty(getenv("HOME")) ? getpwuid(geteuid()) : NULL;
+	if (user)
+		setenv("HOME", user->pw_dir, 1);
+}
+
+// Opens name below parent and, if it is root's, gives it to the owner. A negative errno ends the descent.
+static int give(int parent, const char *name, int flags, const struct stat *owner)
+{
+	AUTO_CLOSE int fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	bool plain = S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && st.st_nlink == 1);
+	if (plain && st.st_uid == 0 && fchown(fd, owner->st_uid, owner->st_gid) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+// Under sudo with the user's HOME, the configuration is that user's.
+static void give_config_to_owner(void)
+{
+	AUTO_CLOSE int home = open(getenv("HOME"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat owner;
+	if (home < 0 || fstat(home, &owner) < 0 || owner.st_uid == 0)
+		return;
+	AUTO_CLOSE int config = give(home, ".config", O_DIRECTORY, &owner);
+	AUTO_CLOSE int ours = config < 0 ? config : give(config, "dialtone", O_DIRECTORY, &owner);
+	AUTO_CLOSE int file = ours < 0 ? ours : give(ours, "config.json", 0, &owner);
+	(void)file;
+}
+
 int setup_write(const struct platform *platform, struct err *err)
 {
 	AUTO_FREE char *path = xasprintf("%s/platform.json", platform->data);
@@ -185,7 +222,11 @@ int setup_write(const struct platform *platform, struct err *err)
 		r = secret(platform->data, "node", &node_token, err);
 	if (r == 0)
 		r = secret(platform->data, "operator", &operator_token, err);
+	if (r < 0)
+		return r;
+	ensure_home();
+	r = client_config_store(url, operator_token, err);
 	if (r == 0)
-		r = client_config_store(url, operator_token, err);
+		give_config_to_owner();
 	return r;
 }

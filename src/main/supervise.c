@@ -82,26 +82,16 @@ static void start_keeper(struct watch *w)
 // A keeper whose supervisor was killed runs on; it is not this process's child.
 static bool take_over(struct watch *w)
 {
-	const struct platform *p = w->supervisor->platform;
-	AUTO_FREE char *lock = xasprintf("%s/run/keeper.lock", p->data);
-	struct keeper_state state = { 0 };
+	AUTO_FREE char *lock = xasprintf("%s/run/keeper.lock", w->supervisor->platform->data);
 	pid_t pid = lock_holder(lock);
 	int pidfd = pid > 0 ? pidfd_open_cloexec(pid) : -ESRCH;
 	if (pidfd < 0)
 		return false;
-	if (keeper_state_read(p->data, &state) == 0 && str_eq(state.http, p->http)) {
-		log_info("keeper taken over pid=%d", (int)pid);
-		w->keeper = pid;
-		w->pidfd = pidfd;
-		w->started_ms = monotonic_ms();
-		return true;
-	}
-	// Its successor takes over everything but the router's address.
-	pidfd_signal(pidfd, SIGKILL);
-	struct pollfd gone = { .fd = pidfd, .events = POLLIN };
-	poll(&gone, 1, 5000);
-	close(pidfd);
-	return false;
+	log_info("keeper taken over pid=%d", (int)pid);
+	w->keeper = pid;
+	w->pidfd = pidfd;
+	w->started_ms = monotonic_ms();
+	return true;
 }
 
 static void stop(struct watch *w)
@@ -162,8 +152,10 @@ static void reap_orphans(struct watch *w)
 		siginfo_t info = { 0 };
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
 			return;
-		if (info.si_pid == w->keeper || info.si_pid == w->supervisor->waiter)
-			return; // their turn comes through pidfd and SIGCHLD, and then that of what is behind them
+		if (info.si_pid == w->keeper || info.si_pid == w->supervisor->waiter) {
+			w->reap_at_ms = monotonic_ms() + REAP_AFTER_MS; // first these, through pidfd and SIGCHLD
+			return;
+		}
 		waitpid(info.si_pid, NULL, WNOHANG);
 	}
 }

@@ -7,6 +7,7 @@
 #include "main/ready.h"
 #include "main/say.h"
 #include "main/setup.h"
+#include "main/stop.h"
 #include "main/supervise.h"
 
 #include <errno.h>
@@ -119,11 +120,25 @@ static bool is_part_alive(const char *data)
 	return false;
 }
 
+// Processes of an earlier up that were started with other values are no use.
+static int stop_outdated(const struct platform *p, struct err *err)
+{
+	AUTO_PLATFORM struct platform before = { 0 };
+	bool stopped;
+	if (platform_load(p->data, &before, NULL) < 0)
+		return 0;
+	bool same = str_eq(before.http, p->http) && str_eq(before.api, p->api) && str_eq(before.domain, p->domain) &&
+		    str_eq(before.cache, p->cache) && str_eq(before.subnet, p->subnet);
+	return same ? 0 : stop_platform(p->data, &stopped, err);
+}
+
 static int prepare(const char *data, const struct setup_options *options, struct platform *p, struct err *err)
 {
 	int r = check_machine(err);
 	if (r == 0)
 		r = setup_platform(data, options, p, err);
+	if (r == 0)
+		r = stop_outdated(p, err);
 	if (r == 0 && !is_part_alive(data)) {
 		r = check_port(p->http, "--http", err);
 		if (r == 0)

@@ -1,0 +1,12 @@
+// Ending the platform's processes, whoever of them is left. Blocks until they are gone.
+#pragma once
+
+#include "base/err.h"
+
+#include <stdbool.h>
+
+// The one `up` of this data directory, and with it the keeper. *stopped: set when there was something to stop.
+int stop_supervisor(const char *data, bool *stopped, struct err *err);
+
+// A keeper without a supervisor, and what a killed keeper left behind.
+int stop_platform(const char *data, bool *stopped, struct err *err);
