@@ -70,19 +70,21 @@ static void group_by_process(struct planner *planner)
 			planner->order[next[in->placements[i].process]++] = i;
 }
 
-static void find_failing(struct planner *planner)
+static void survey_apps(struct planner *planner)
 {
 	const struct plan_input *in = planner->in;
 	for (uint32_t a = 0; a < in->app_count; a++)
 		planner->app_failing[a] = PLAN_NONE;
 	for (uint32_t i = 0; i < in->placement_count; i++) {
 		const struct plan_placement *placement = &in->placements[i];
-		if (!is_grouped(planner, i) || placement->want != WANT_RUN || node_is_evicting(planner, placement->node))
+		if (!is_grouped(planner, i) || placement->want != WANT_RUN ||
+		    placement->index >= in->processes[placement->process].wanted)
 			continue;
-		if (placement->index >= in->processes[placement->process].wanted)
-			continue; // about to be stopped
+		bool wanted = placement_is_wanted(planner, placement);
+		bool fails = placement_fails(placement) && !node_is_evicting(planner, placement->node);
 		uint32_t *failing = &planner->app_failing[placement->app];
-		if (*failing == PLAN_NONE && placement_is_wanted(planner, placement) && placement_fails(placement))
+		planner->app_has_old[placement->app] |= !wanted;
+		if (*failing == PLAN_NONE && wanted && fails)
 			*failing = i;
 	}
 }
@@ -115,9 +117,9 @@ static void allocate(struct planner *planner)
 	planner->order = xcalloc(in->placement_count, sizeof(*planner->order));
 	planner->removed = xcalloc(in->placement_count, sizeof(*planner->removed));
 	planner->app_failing = xcalloc(in->app_count, sizeof(*planner->app_failing));
+	planner->app_has_old = xcalloc(in->app_count, sizeof(*planner->app_has_old));
 	planner->app_unfinished = xcalloc(in->app_count, sizeof(*planner->app_unfinished));
-	planner->current = xcalloc(most, sizeof(*planner->current));
-	planner->old = xcalloc(most, sizeof(*planner->old));
+	planner->seats = xcalloc(most, sizeof(*planner->seats));
 	planner->out->statuses = xcalloc(in->process_count, sizeof(*planner->out->statuses));
 	planner->out->status_count = in->process_count;
 }
@@ -129,9 +131,9 @@ static void release(struct planner *planner)
 	free(planner->order);
 	free(planner->removed);
 	free(planner->app_failing);
+	free(planner->app_has_old);
 	free(planner->app_unfinished);
-	free(planner->current);
-	free(planner->old);
+	free(planner->seats);
 }
 
 void plan_make(const struct plan_input *input, struct plan *ret)
@@ -142,7 +144,7 @@ void plan_make(const struct plan_input *input, struct plan *ret)
 	remove_records(&planner);
 	nodes_judge(&planner);
 	group_by_process(&planner);
-	find_failing(&planner);
+	survey_apps(&planner);
 	for (uint32_t p = 0; p < input->process_count; p++)
 		process_plan(&planner, p);
 	stop_orphans(&planner);

@@ -23,9 +23,17 @@ struct planner {
 	uint32_t *first, *order;
 	bool *removed;		 // per placement
 	uint32_t *app_failing;	 // per app: a placement of the wanted release that fails, or PLAN_NONE
+	bool *app_has_old;	 // per app: something of another release or restart number is still wanted to run
 	bool *app_unfinished;	 // per app: some process is not yet as wanted
 
-	uint32_t *current, *old; // per index of one process: its placement, or PLAN_NONE
+	struct seat *seats; // per index of one process
+};
+
+// The placements of one index, each or PLAN_NONE.
+struct seat {
+	uint32_t current; // of the wanted release, on a node where it may stay
+	uint32_t old;	  // of another release, likewise
+	uint32_t leaving; // of any release, on a node that is lost or being emptied
 };
 
 struct plan_action *planner_act(struct planner *planner, enum plan_verb verb, enum plan_reason reason);

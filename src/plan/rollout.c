@@ -21,7 +21,7 @@ struct work {
 	uint32_t serving_old;	       // a placement of another release that serves, as a pattern; PLAN_NONE
 	uint32_t unplaced;	       // how many found no node
 	struct extra *extras;
-	uint32_t extra_count;
+	uint32_t extra_count, stopped_extras;
 };
 
 static const struct plan_placement *at(const struct work *work, uint32_t placement)
@@ -39,10 +39,17 @@ static bool serves(const struct work *work, const struct plan_placement *placeme
 	return placement->state == INSTANCE_READY && !placement->unheard && !is_lost(work, placement);
 }
 
-// Certainly serves nobody.
+// Serves nobody, as far as is known.
 static bool is_idle(const struct work *work, const struct plan_placement *placement)
 {
 	return is_lost(work, placement) || (!placement->unheard && placement->state != INSTANCE_READY);
+}
+
+// Has shown that it does not serve. What is still on its way to ready may have arrived there since it was heard.
+static bool is_broken(const struct work *work, const struct plan_placement *placement)
+{
+	bool coming = placement->state == INSTANCE_PENDING || placement->state == INSTANCE_STARTING;
+	return is_lost(work, placement) || (is_idle(work, placement) && !coming);
 }
 
 // Ended for good, by its own rule.
@@ -180,8 +187,16 @@ static void add_extra(struct work *work, uint32_t placement, enum plan_reason re
 	};
 }
 
-// Gives each index its placement of the wanted release, and one that is to be replaced.
-static void seat(struct work *work, uint32_t i)
+// The chair at the seat that this placement would take.
+static uint32_t *chair(const struct work *work, const struct plan_placement *placement)
+{
+	struct seat *seat = &work->planner->seats[placement->index];
+	if (is_evicting(work, placement))
+		return &seat->leaving;
+	return placement_is_wanted(work->planner, placement) ? &seat->current : &seat->old;
+}
+
+static void seat_one(struct work *work, uint32_t i)
 {
 	const struct plan_placement *placement = at(work, i);
 	if (placement->want != WANT_RUN)
@@ -190,9 +205,7 @@ static void seat(struct work *work, uint32_t i)
 		add_extra(work, i, work->app->stopped ? PLAN_APP_STOPPED : PLAN_SCALED_DOWN);
 		return;
 	}
-	bool current = placement_is_wanted(work->planner, placement) && !is_evicting(work, placement);
-	uint32_t *seats = current ? work->planner->current : work->planner->old;
-	uint32_t *taken = &seats[placement->index];
+	uint32_t *taken = chair(work, placement);
 	if (*taken == PLAN_NONE) {
 		*taken = i;
 	} else if (is_preferred(work, i, *taken)) {
@@ -203,14 +216,17 @@ static void seat(struct work *work, uint32_t i)
 	}
 }
 
+// Every index has its instance, settled, and there is nothing else; without regard to the extras that were stopped.
 static bool is_done(const struct work *work)
 {
 	for (uint32_t i = 0; i < work->wanted; i++) {
-		uint32_t current = work->planner->current[i];
-		if (current == PLAN_NONE || !is_settled(work, at(work, current)) || work->planner->old[i] != PLAN_NONE)
+		const struct seat *seat = &work->planner->seats[i];
+		if (seat->current == PLAN_NONE || !is_settled(work, at(work, seat->current)))
+			return false;
+		if (seat->old != PLAN_NONE || seat->leaving != PLAN_NONE)
 			return false;
 	}
-	return !work->extra_count;
+	return work->stopped_extras == work->extra_count;
 }
 
 // ---- what to do about it
@@ -227,31 +243,62 @@ static void stop_extras(struct work *work)
 {
 	if (work->extra_count)
 		qsort(work->extras, work->extra_count, sizeof(*work->extras), by_rank);
-	for (uint32_t i = 0; i < work->extra_count; i++)
-		if (may_stop(work, at(work, work->extras[i].placement)))
-			stop(work, work->extras[i].placement, work->extras[i].reason);
+	for (uint32_t i = 0; i < work->extra_count; i++) {
+		if (!may_stop(work, at(work, work->extras[i].placement)))
+			continue;
+		stop(work, work->extras[i].placement, work->extras[i].reason);
+		work->stopped_extras++;
+	}
 }
 
-// Those whose replacement serves.
+// Empties a chair if what sits there has a replacement that is settled.
+static void stop_one_replaced(struct work *work, uint32_t *chair, uint32_t by)
+{
+	if (*chair == PLAN_NONE || by == PLAN_NONE || !is_settled(work, at(work, by)))
+		return;
+	if (!is_finished(at(work, by)) && !may_stop(work, at(work, *chair)))
+		return;
+	stop(work, *chair, PLAN_REPLACED);
+	*chair = PLAN_NONE;
+}
+
 static void stop_replaced(struct work *work)
 {
-	if (work->planner->cut_off)
-		return;
+	for (uint32_t i = 0; i < work->wanted && !work->planner->cut_off; i++) {
+		struct seat *seat = &work->planner->seats[i];
+		stop_one_replaced(work, &seat->leaving, seat->old);
+		stop_one_replaced(work, &seat->leaving, seat->current);
+		stop_one_replaced(work, &seat->old, seat->current);
+	}
+}
+
+// After the wanted count shrank, the surge may be larger than it may be now, also with what is missing added: the
+// newest that do not serve yet give way, all but the one that shows that the release fails.
+static void trim(struct work *work)
+{
+	uint32_t missing = 0;
 	for (uint32_t i = 0; i < work->wanted; i++) {
-		uint32_t current = work->planner->current[i], old = work->planner->old[i];
-		if (current == PLAN_NONE || old == PLAN_NONE || !is_settled(work, at(work, current)))
+		const struct seat *seat = &work->planner->seats[i];
+		missing += seat->current == PLAN_NONE && seat->old == PLAN_NONE && seat->leaving == PLAN_NONE;
+	}
+	uint32_t evidence = work->planner->app_failing[work->in->processes[work->process].app];
+	for (uint32_t i = work->wanted; i-- > 0 && work->run + missing > work->wanted + work->surge;) {
+		struct seat *seat = &work->planner->seats[i];
+		bool surplus = seat->current != PLAN_NONE && seat->current != evidence &&
+			       !is_settled(work, at(work, seat->current)) &&
+			       (seat->old != PLAN_NONE || seat->leaving != PLAN_NONE);
+		if (!surplus || !may_stop(work, at(work, seat->current)))
 			continue;
-		if (is_finished(at(work, current)) || may_stop(work, at(work, old))) {
-			stop(work, old, PLAN_REPLACED);
-			work->planner->old[i] = PLAN_NONE;
-		}
+		stop(work, seat->current, PLAN_SCALED_DOWN);
+		seat->current = PLAN_NONE;
 	}
 }
 
 static void fill(struct work *work)
 {
 	for (uint32_t i = 0; i < work->wanted; i++) {
-		if (work->planner->current[i] != PLAN_NONE || work->planner->old[i] != PLAN_NONE)
+		const struct seat *seat = &work->planner->seats[i];
+		if (seat->current != PLAN_NONE || seat->old != PLAN_NONE || seat->leaving != PLAN_NONE)
 			continue;
 		bool keep = work->stalled && work->serving_old != PLAN_NONE;
 		struct order order = keep ? order_like(work, i, work->serving_old, PLAN_MISSING) :
@@ -269,27 +316,35 @@ static enum plan_reason why_replace(const struct work *work, const struct plan_p
 	return old->release != work->app->release ? PLAN_RELEASE : PLAN_RESTART;
 }
 
-// The replacement for an old one; false when there is to be none now.
+// Which placement of an index is to have a replacement now, or PLAN_NONE.
+static uint32_t find_outgoing(const struct work *work, const struct seat *seat)
+{
+	if (seat->old != PLAN_NONE) // whatever is leaving besides waits for this one
+		return work->stalled || seat->current != PLAN_NONE ? PLAN_NONE : seat->old;
+	if (seat->leaving == PLAN_NONE || seat->current == PLAN_NONE)
+		return seat->leaving;
+	bool useless = work->stalled && placement_fails(at(work, seat->current));
+	return useless && !placement_is_wanted(work->planner, at(work, seat->leaving)) ? seat->leaving : PLAN_NONE;
+}
+
 static bool order_replacement(const struct work *work, uint32_t index, struct order *ret)
 {
-	uint32_t old = work->planner->old[index];
-	if (old == PLAN_NONE || work->planner->current[index] != PLAN_NONE)
+	uint32_t outgoing = find_outgoing(work, &work->planner->seats[index]);
+	if (outgoing == PLAN_NONE)
 		return false;
-	enum plan_reason reason = why_replace(work, at(work, old));
-	if (work->stalled && !is_evicting(work, at(work, old)))
-		return false;
-	*ret = work->stalled ? order_like(work, index, old, reason) : order_wanted(work, index, reason);
-	ret->replaces = old;
+	enum plan_reason reason = why_replace(work, at(work, outgoing));
+	*ret = work->stalled ? order_like(work, index, outgoing, reason) : order_wanted(work, index, reason);
+	ret->replaces = outgoing;
 	return true;
 }
 
-// What does not serve is stopped in the same step: nothing is lost by it.
-static void replace_idle(struct work *work, uint32_t index)
+// What is broken is stopped in the same step: nothing is lost by it.
+static void replace_broken(struct work *work, uint32_t index)
 {
 	struct order order;
-	uint32_t old = work->planner->old[index];
-	if (!order_replacement(work, index, &order) || !is_idle(work, at(work, old)))
+	if (!order_replacement(work, index, &order) || !is_broken(work, at(work, order.replaces)))
 		return;
+	uint32_t old = order.replaces;
 	bool lost = is_lost(work, at(work, old));
 	if (!lost && work->draining >= work->surge + work->in->settings.unavailable)
 		return;
@@ -300,17 +355,17 @@ static void replace_idle(struct work *work, uint32_t index)
 		stop(work, old, order.wish.reason); // makes room for it
 }
 
+// What serves, or may, gets its replacement first; stop_replaced stops it when that is ready.
 static void replace_serving(struct work *work, uint32_t index)
 {
 	struct order order;
-	uint32_t old = work->planner->old[index];
-	if (!order_replacement(work, index, &order) || !serves(work, at(work, old)))
+	if (!order_replacement(work, index, &order) || is_broken(work, at(work, order.replaces)))
 		return;
 	uint32_t over = work->run > work->wanted ? work->run - work->wanted : 0;
 	if (over + work->draining < work->surge && place(work, &order))
 		return;
-	if (!over && work->draining < work->in->settings.unavailable && may_stop(work, at(work, old)))
-		stop(work, old, order.wish.reason); // the next step fills its place
+	if (!over && work->draining < work->in->settings.unavailable && may_stop(work, at(work, order.replaces)))
+		stop(work, order.replaces, order.wish.reason); // the next step fills its place
 }
 
 static void roll(struct work *work)
@@ -318,7 +373,7 @@ static void roll(struct work *work)
 	if (work->planner->cut_off)
 		return;
 	for (uint32_t i = 0; i < work->wanted; i++)
-		replace_idle(work, i);
+		replace_broken(work, i);
 	for (uint32_t i = 0; i < work->wanted; i++)
 		replace_serving(work, i);
 }
@@ -337,10 +392,11 @@ static bool should_move(const struct work *work, const struct plan_placement *pl
 
 static void move_crashed(struct work *work)
 {
-	if (work->in->node_count < 2 || work->status->old || work->planner->cut_off || work->unplaced)
+	bool rolling = work->planner->app_has_old[work->in->processes[work->process].app];
+	if (work->in->node_count < 2 || rolling || work->planner->cut_off || work->unplaced)
 		return;
 	for (uint32_t i = 0; i < work->wanted; i++) {
-		uint32_t current = work->planner->current[i];
+		uint32_t current = work->planner->seats[i].current;
 		if (current == PLAN_NONE || !should_move(work, at(work, current)))
 			continue;
 		struct order order = order_wanted(work, i, PLAN_CRASHED);
@@ -366,14 +422,14 @@ static void survey(struct work *work)
 {
 	struct planner *planner = work->planner;
 	for (uint32_t i = 0; i < work->wanted; i++)
-		planner->current[i] = planner->old[i] = PLAN_NONE;
+		planner->seats[i] = (struct seat){ PLAN_NONE, PLAN_NONE, PLAN_NONE };
 	uint32_t from = planner->first[work->process], to = planner->first[work->process + 1];
 	for (uint32_t i = from; i < to; i++)
 		count_one(work, planner->order[i]);
 	work->status->ready = work->ready;
 	work->extras = xcalloc(to - from, sizeof(*work->extras));
 	for (uint32_t i = from; i < to; i++)
-		seat(work, planner->order[i]);
+		seat_one(work, planner->order[i]);
 }
 
 static enum rollout judge(struct work *work, bool done)
@@ -418,9 +474,10 @@ void process_plan(struct planner *planner, uint32_t process)
 	nodes_spread(planner, process, 1);
 	survey(&work);
 	bool done = is_done(&work);
-	planner->app_unfinished[app] |= !done;
 	stop_extras(&work);
 	stop_replaced(&work);
+	trim(&work);
+	planner->app_unfinished[app] |= !is_done(&work);
 	fill(&work);
 	roll(&work);
 	move_crashed(&work);
