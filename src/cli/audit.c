@@ -26,7 +26,7 @@ int command_audit(struct cli *cli)
 		listing_cell(t, "%s", get_text(record, "who"));
 		listing_cell(t, "%s", get_text(record, "from"));
 		listing_cell(t, "%s", get_text(record, "action"));
-		listing_cell(t, "%s", get_text(record, "object"));
+		listing_cell(t, "%s", get_text(record, "target"));
 		listing_state(t, get_text(record, "outcome"));
 		listing_cell(t, "%s", get_text(record, "detail"));
 	}
