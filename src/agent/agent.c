@@ -10,7 +10,10 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
+
+enum { TIDY_EVERY_MS = 5000 };
 
 static void keeper_told_exit(void *arg, const struct keeper_exit *record)
 {
@@ -120,6 +123,13 @@ static int open_agent(struct agent *agent, const char *data, struct err *err)
 	return agent_listen(agent, err);
 }
 
+// What a burst of starts and stops left free inside the heap goes back to the machine.
+static void tidy(struct timer *timer)
+{
+	malloc_trim(0);
+	timer_set(timer, TIDY_EVERY_MS);
+}
+
 static struct loop *running;
 
 static void told_to_end(struct signal *signal UNUSED)
@@ -138,6 +148,9 @@ static int run(const char *data, struct err *err)
 		r = signal_start(&interrupt, agent->loop, SIGINT, told_to_end);
 	if (r < 0)
 		return r;
+	struct timer tidying;
+	timer_init(&tidying, agent->loop, tidy);
+	timer_set(&tidying, TIDY_EVERY_MS);
 	running = agent->loop;
 	log_info("agent of node %s ready, instances=%zu", agent->name, agent->instances.count);
 	loop_run(agent->loop);
@@ -167,6 +180,7 @@ int agent_main(int argc, char **argv)
 	}
 	log_init("agent");
 	signal(SIGPIPE, SIG_IGN);
+	mallopt(M_ARENA_MAX, 1); // threads here wait more than they allocate; an arena for each costs megabytes
 	setenv("UV_THREADPOOL_SIZE", "12", 1); // POOL_THREADS: waiting for crun, disks and downloads, not computing
 	struct err err = { 0 };
 	int r = run(data, &err);
