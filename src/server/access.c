@@ -15,10 +15,6 @@ enum { TOKEN_MAX = 4096 };
 
 // ---- tokens
 
-static void token_written(void *arg UNUSED, const struct store_answer *answer UNUSED)
-{
-}
-
 static void put_token(struct server *server, const char *name, enum token_role role, const char *text)
 {
 	char hash[DIGEST_SIZE];
@@ -29,7 +25,7 @@ static void put_token(struct server *server, const char *name, enum token_role r
 	struct store_txn *txn = store_txn_new();
 	store_txn_if_absent(txn, key);
 	store_txn_put(txn, key, value, strlen(value));
-	store_commit(server->store, txn, token_written, NULL);
+	server_begin_with(server, txn);
 }
 
 // A token of that name whose file has another content by now no longer counts.
@@ -47,12 +43,13 @@ static void drop_others(struct server *server, const char *name, const char *tex
 		token_clear(&token);
 	}
 	if (store_txn_ops(txn))
-		store_commit(server->store, txn, token_written, NULL);
+		server_begin_with(server, txn);
 	else
 		store_txn_free(txn);
 }
 
-static int read_token(struct server *server, const char *name, enum token_role role, struct err *err)
+// *ret_text: heap; NULL when there is no such file.
+static int read_token(struct server *server, const char *name, char **ret_text, struct err *err)
 {
 	AUTO_FREE char *path = xasprintf("%s/secrets/%s.token", server->platform->data, name);
 	AUTO_BUF struct buf content = BUF_INIT(TOKEN_MAX);
@@ -65,15 +62,30 @@ static int read_token(struct server *server, const char *name, enum token_role r
 	text[strcspn(text, "\r\n")] = '\0';
 	if (!*text)
 		return err_set(err, -EINVAL, "token file '%s' is empty", path);
+	*ret_text = TAKE_PTR(text);
+	return 0;
+}
+
+static void keep_token(struct server *server, const char *name, enum token_role role, const char *text)
+{
+	if (!text)
+		return;
 	drop_others(server, name, text);
 	put_token(server, name, role, text);
-	return 0;
 }
 
 int access_open(struct server *server, struct err *err)
 {
-	int r = read_token(server, "operator", ROLE_OPERATOR, err);
-	return r < 0 ? r : read_token(server, "node", ROLE_NODE, err);
+	AUTO_FREE char *operator = NULL;
+	AUTO_FREE char *node = NULL;
+	int r = read_token(server, "operator", &operator, err);
+	if (r == 0)
+		r = read_token(server, "node", &node, err);
+	if (r < 0)
+		return r;
+	keep_token(server, "operator", ROLE_OPERATOR, operator);
+	keep_token(server, "node", ROLE_NODE, node);
+	return 0;
 }
 
 // ---- requests

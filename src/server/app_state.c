@@ -89,7 +89,7 @@ char *instance_cause(const struct placement_entry *p)
 	const struct instance_report *actual = &p->actual;
 	AUTO_BUF struct buf out = BUF_INIT(4096);
 	buf_addf(&out, "%s.%u ", p->record.process, p->record.index);
-	if (!p->heard)
+	if (p->unknown)
 		buf_addf(&out, "waits for the agent on node '%s'", p->record.node);
 	else if (actual->state == INSTANCE_FAILED)
 		buf_addf(&out, "cannot be started: %.1000s", actual->message ? actual->message : "no reason given");
@@ -108,6 +108,17 @@ static const char *process_name(const struct app_entry *app, uint32_t i)
 	return i < app->app.spec.process_count ? app->app.spec.processes[i].name : "?";
 }
 
+static void add_progress(struct buf *out, const char *process, const struct plan_status *status)
+{
+	uint32_t surplus = status->current + status->old > status->wanted ? status->current + status->old - status->wanted : 0;
+	if (status->current_ready < status->wanted)
+		buf_addf(out, "%s: %u of %u ready", process, status->current_ready, status->wanted);
+	else if (surplus || status->stopping)
+		buf_addf(out, "%s: %u to be stopped", process, surplus + status->stopping);
+	else
+		buf_addf(out, "%s: almost done", process);
+}
+
 char *app_detail(const struct app_entry *app)
 {
 	enum rollout rollout = app_rollout(app);
@@ -123,8 +134,7 @@ char *app_detail(const struct app_entry *app)
 		if (plan->detail)
 			buf_add_str(&out, plan->detail);
 		else
-			buf_addf(&out, "%s: %u of %u ready", process_name(app, i), plan->status.current_ready,
-				 plan->status.wanted);
+			add_progress(&out, process_name(app, i), &plan->status);
 	}
 	return buf_take(&out);
 }

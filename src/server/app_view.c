@@ -59,9 +59,10 @@ static void view_free(struct app_view *view)
 	free(view->rollout);
 }
 
-json_t *app_json(struct server *server, const struct app_entry *entry, int changed)
+json_t *app_json(struct server *server, struct app_entry *entry, int changed)
 {
 	const struct app *app = &entry->app;
+	const struct release *release = replica_release(&server->replica, entry, app->release);
 	struct app_view view = {
 		.uid = app->uid,
 		.name = app->name,
@@ -69,6 +70,8 @@ json_t *app_json(struct server *server, const struct app_entry *entry, int chang
 		.environment = app->environment,
 		.spec = app->spec,
 		.release = app->release,
+		.stack = release ? release->stack : NULL,
+		.runtime = release ? release->runtime : NULL,
 		.stopped = app->stopped,
 		.state = app_state(entry),
 		.rollout = rollout_of(entry),
@@ -88,7 +91,7 @@ json_t *app_json(struct server *server, const struct app_entry *entry, int chang
 	return json;
 }
 
-void reply_app(struct request *rq, unsigned status, const struct app_entry *app, int changed)
+void reply_app(struct request *rq, unsigned status, struct app_entry *app, int changed)
 {
 	reply_json_etag(rq, status, app->revision, app_json(rq->server, app, changed));
 }

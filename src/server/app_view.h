@@ -6,7 +6,7 @@
 enum { CHANGED_UNSAID = -1 };
 
 // changed: 0, 1 or CHANGED_UNSAID, when the member is left out.
-json_t *app_json(struct server *server, const struct app_entry *app, int changed);
+json_t *app_json(struct server *server, struct app_entry *app, int changed);
 json_t *instance_json(const struct placement_entry *p);
 json_t *instances_json(const struct app_entry *app); // array, by process and index, the old before the new
 json_t *release_json(const struct release *release, const struct app_entry *app);
@@ -14,4 +14,4 @@ json_t *release_json(const struct release *release, const struct app_entry *app)
 // The app's placements in the order of instances_json; the caller frees. *ret_n: how many.
 const struct placement_entry **app_placements(const struct app_entry *app, size_t *ret_n);
 
-void reply_app(struct request *rq, unsigned status, const struct app_entry *app, int changed); // with its ETag
+void reply_app(struct request *rq, unsigned status, struct app_entry *app, int changed); // with its ETag

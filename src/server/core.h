@@ -27,6 +27,8 @@ struct server {
 	struct map blobs; // tenant → struct blobs *
 	struct list streams, tunnels;
 	struct timer ping;
+	unsigned beginning; // writes without which nobody can be answered
+	int waiting_fd;	    // to listen on once they are done; -1: none
 	bool closing;
 	bool freed;	  // released when nothing works for it any more
 	unsigned working; // jobs on the thread pool
@@ -36,7 +38,11 @@ struct server {
 // files in platform->data/secrets are read here. The store must be of the same loop.
 int server_new(struct loop *loop, const struct platform *platform, struct store *store, const char *driver,
 	       struct server **ret, struct err *err);
-int server_listen(struct server *server, int fd, struct err *err); // takes fd
+// Takes fd; answers on it as soon as tokens and the first tenant are in the store.
+int server_listen(struct server *server, int fd, struct err *err);
+
+// Commits a write that must be done before anybody is answered.
+void server_begin_with(struct server *server, struct store_txn *txn);
 // Stops listening and ends streams; requests under way go on.
 void server_drain(struct server *server);
 // Cuts what is under way, closes the store. NULL is fine.

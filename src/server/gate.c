@@ -11,10 +11,10 @@ static uint32_t drain_ms(struct server *server, const struct placement_entry *p)
 	return process ? process->drain_ms : DRAIN_DEFAULT_MS;
 }
 
-// Only what is or was ready can have requests in flight. What was not heard of may be anything.
+// Only what is or was ready can have requests in flight.
 static bool may_serve(const struct placement_entry *p)
 {
-	return !p->heard || p->actual.state == INSTANCE_READY || p->actual.state == INSTANCE_UNREADY;
+	return p->unknown || p->actual.state == INSTANCE_READY || p->actual.state == INSTANCE_UNREADY;
 }
 
 void gate_step(struct server *server, struct placement_entry *p, uint64_t *ret_wait_ms)

@@ -163,6 +163,7 @@ static void apply_app(struct replica *replica, const struct record *record, cons
 	app_clear(&entry->app);
 	entry->app = app;
 	entry->leftover |= record->deleted;
+	entry->announced_known &= !record->deleted;
 	entry->exists = !record->deleted;
 	entry->revision = record->mod_revision;
 	entry->created_revision = record->create_revision;
@@ -210,6 +211,7 @@ static struct placement_entry *placement_entry(struct replica *replica, const st
 	p = xcalloc(1, sizeof(*p));
 	p->app = app_entry(replica, key);
 	p->node = replica_node(replica, record->node);
+	p->unknown = replica->loading && !p->node->link.heard_full;
 	list_append(&p->app->placements, &p->of_app);
 	list_append(&p->node->placements, &p->of_node);
 	map_set(&replica->placements, record->instance, p);
@@ -313,6 +315,7 @@ static void find_leftovers(struct replica *replica, const char *prefix)
 
 static void load(struct replica *replica)
 {
+	replica->loading = true;
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		const struct record *r = NULL;
 		while ((r = store_next(replica->store, kinds[i].prefix, r ? record_key(r) : NULL)))
@@ -321,6 +324,7 @@ static void load(struct replica *replica)
 	sweep(replica);
 	find_leftovers(replica, "v1/releases/");
 	find_leftovers(replica, "v1/events/");
+	replica->loading = false;
 	store_watch_start(&replica->watch, replica->store, "v1/", store_revision(replica->store), &replica->task);
 }
 

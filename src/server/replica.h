@@ -60,7 +60,8 @@ struct placement_entry {
 	struct app_entry *app;
 	struct node_entry *node;
 	struct list of_app, of_node;
-	bool heard; // an agent reported it since this process started, or it was placed since
+	bool heard;   // its agent reported it (or, in a whole report, did not) since this process started
+	bool unknown; // not heard, and it was there before this process: it may be anything
 	struct instance_report actual;
 	struct gate gate;
 	struct sent sent;
@@ -76,6 +77,7 @@ struct replica {
 	struct list changed_apps;
 	struct store_watch watch;
 	struct task task;
+	bool loading;
 };
 
 void replica_open(struct replica *replica, struct server *server); // lists, then watches

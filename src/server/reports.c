@@ -115,6 +115,7 @@ static void take_instance(struct server *server, struct node_entry *node, struct
 	p->actual = *now;
 	*now = (struct instance_report){};
 	p->heard = true;
+	p->unknown = false;
 	app_mark(&server->replica, p->app);
 	if (routing)
 		control_wake(server, CONTROL_ROUTES);
@@ -134,6 +135,7 @@ static void note_absent(struct server *server, struct node_entry *node, const st
 			control_wake(server, CONTROL_ROUTES);
 		instance_report_clear(&p->actual);
 		p->heard = true;
+		p->unknown = false;
 		app_mark(&server->replica, p->app);
 	}
 	map_clear(&named);

@@ -59,7 +59,7 @@ static bool add_instances(struct app_entry *app, json_t *ret)
 	LIST_EACH (p, &app->placements, of_app) {
 		if (!is_routed(p, app, process))
 			continue;
-		if (!p->heard && p->node->node.state != NODE_LOST && !p->node->link.heard_full)
+		if (p->unknown && p->node->node.state != NODE_LOST)
 			return false;
 		if (p->heard && p->actual.state == INSTANCE_READY && !str_empty(p->actual.address))
 			ready[n++] = p;

@@ -19,34 +19,49 @@ enum { AGENT_CONNECTIONS_MAX = 1000, DRAIN_MS = 200 };
 
 // ---- what exists from the start
 
-static void begun(void *arg UNUSED, const struct store_answer *answer UNUSED)
+// A write that failed is made by the next process: until then its token or tenant is unknown.
+static void begun(void *arg, const struct store_answer *answer)
 {
+	struct server *server = arg;
+	struct err err = {};
+	if (answer->result != STORE_OK && answer->result != STORE_CONFLICT)
+		log_error("cannot begin: %s", answer->reason);
+	if (--server->beginning || server->waiting_fd < 0 || server->closing)
+		return;
+	if (http_server_listen(server->http, TAKE_FD(server->waiting_fd), &err) < 0)
+		log_error("%s", err.text);
 }
 
-static void put_if_absent(struct store *store, const char *key, const char *text)
+void server_begin_with(struct server *server, struct store_txn *txn)
 {
-	if (store_get(store, key))
+	server->beginning++;
+	store_commit(server->store, txn, begun, server);
+}
+
+static void put_if_absent(struct server *server, const char *key, const char *text)
+{
+	if (store_get(server->store, key))
 		return;
 	struct store_txn *txn = store_txn_new();
 	store_txn_if_absent(txn, key);
 	store_txn_put(txn, key, text, strlen(text));
-	store_commit(store, txn, begun, NULL);
+	server_begin_with(server, txn);
 }
 
-static void make_places(struct store *store)
+static void make_places(struct server *server)
 {
 	char uid[UID_SIZE];
 	uid_new(uid);
 	struct tenant tenant = { .name = (char *)"default", .uid = uid, .created_ms = realtime_ms() };
 	AUTO_FREE char *tenant_value = tenant_text(&tenant);
-	put_if_absent(store, "v1/tenants/default", tenant_value);
+	put_if_absent(server, "v1/tenants/default", tenant_value);
 	uid_new(uid);
 	struct environment environment = { .tenant = tenant.name,
 					   .name = (char *)"dev",
 					   .uid = uid,
 					   .created_ms = tenant.created_ms };
 	AUTO_FREE char *environment_value = environment_text(&environment);
-	put_if_absent(store, "v1/environments/default/dev", environment_value);
+	put_if_absent(server, "v1/environments/default/dev", environment_value);
 }
 
 // ---- the server
@@ -77,6 +92,7 @@ int server_new(struct loop *loop, const struct platform *platform, struct store 
 	server->platform = platform;
 	server->driver = driver;
 	server->store = store;
+	server->waiting_fd = -1;
 	list_init(&server->streams);
 	list_init(&server->tunnels);
 	int r = open_agent(server, err);
@@ -87,7 +103,7 @@ int server_new(struct loop *loop, const struct platform *platform, struct store 
 		free(server);
 		return r;
 	}
-	make_places(store);
+	make_places(server);
 	audit_open(server);
 	routers_open(server);
 	replica_open(&server->replica, server);
@@ -102,7 +118,10 @@ int server_new(struct loop *loop, const struct platform *platform, struct store 
 
 int server_listen(struct server *server, int fd, struct err *err)
 {
-	return http_server_listen(server->http, fd, err);
+	if (!server->beginning)
+		return http_server_listen(server->http, fd, err);
+	server->waiting_fd = fd;
+	return 0;
 }
 
 void server_drain(struct server *server)
@@ -123,6 +142,7 @@ void server_free(struct server *server)
 	tunnels_close(server);
 	http_server_free(server->http);
 	http_client_free(server->agent);
+	cleanup_close(&server->waiting_fd);
 	control_close(server);
 	store_watch_stop(&server->replica.watch);
 	store_close(server->store);
@@ -238,7 +258,7 @@ int server_main(int argc, char **argv)
 		{ "data", required_argument, NULL, 'd' }, { "openapi", no_argument, NULL, 'o' }, {}
 	};
 	const char *data = PLATFORM_DATA_DEFAULT;
-	optind = 1;
+	optind = 2; // behind the program and "server"
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		if (c == 'o')
 			return print_openapi();

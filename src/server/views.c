@@ -52,6 +52,8 @@ static const struct field app_items[] = {
 	NAME(app_view, environment),
 	OBJECT(app_view, spec, &spec_fields),
 	FIELD(app_view, release, FIELD_U32, OPTIONAL, 0, UINT32_MAX, .about = "the one wanted now"),
+	FIELD(app_view, stack, FIELD_TEXT, OPTIONAL, 0, UINT32_MAX, .about = "of the release, with its exact version"),
+	FIELD(app_view, runtime, FIELD_TEXT, OPTIONAL, 0, UINT32_MAX, .about = "likewise; not there: none"),
 	BOOL(app_view, stopped),
 	ENUM(app_view, state, app_states),
 	ARRAY(app_view, urls, url_count, &word_fields),

@@ -22,6 +22,7 @@ struct app_view {
 	char *uid, *name, *tenant, *environment;
 	struct spec spec;
 	uint32_t release;
+	char *stack, *runtime; // of the release, with exact versions
 	bool stopped;
 	enum app_state state;
 	char **urls;
