@@ -2,6 +2,7 @@
 import ctypes
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -40,6 +41,12 @@ def wait_for(what, condition, seconds=30, pause=0.01):
             fail(f"{what}: not within {seconds} s")
         time.sleep(pause)
     return value
+
+
+def end_in_order():
+    """A signal that ends this program does so as an error would: what it started is stopped."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit("error: told to stop"))
 
 
 def enter_own_network():

@@ -17,7 +17,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from figures import DIALTONE, enter_own_network, fail, note, print_figure, wait_for
+from figures import DIALTONE, end_in_order, enter_own_network, fail, note, print_figure, wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
@@ -129,6 +129,7 @@ def print_all(rounds):
 
 
 def main():
+    end_in_order()
     enter_own_network()
     running = []
     with tempfile.TemporaryDirectory(prefix="dialtone-bench-router-") as name:
