@@ -1,3 +1,4 @@
+#include "agent/agent.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "keeper/namespace.h"
@@ -7,10 +8,6 @@
 #include "main/say.h"
 #include "main/setup.h"
 #include "main/stop.h"
-
-#ifdef HAVE_AGENT
-#include "agent/agent.h"
-#endif
 
 #include <dirent.h>
 #include <errno.h>
@@ -86,14 +83,9 @@ static unsigned count_instances(const char *data)
 
 static int stop_applications(const char *data, struct err *err)
 {
-#ifdef HAVE_AGENT
 	// As the keeper makes it: crun needs the view of control groups that it has there.
 	int r = namespace_make(err);
 	return r < 0 ? r : agent_stop_all(data, err);
-#else
-	(void)data;
-	return err_set(err, -ENOSYS, "this build has no agent to stop applications with");
-#endif
 }
 
 static int down(const struct down_options *o, struct err *err)
