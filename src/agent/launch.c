@@ -22,26 +22,26 @@ void launch_clear(struct launch *launch)
 	*launch = (struct launch){ 0 };
 }
 
-struct environ {
+struct variables {
 	char **items; // NULL-terminated
 	size_t n;
 };
 
-static char *environ_find(const struct environ *environ, const char *name)
+static char *variables_find(const struct variables *variables, const char *name)
 {
 	size_t len = strlen(name);
-	for (size_t i = 0; i < environ->n; i++) {
-		if (strncmp(environ->items[i], name, len) == 0 && environ->items[i][len] == '=')
-			return environ->items[i] + len + 1;
+	for (size_t i = 0; i < variables->n; i++) {
+		if (strncmp(variables->items[i], name, len) == 0 && variables->items[i][len] == '=')
+			return variables->items[i] + len + 1;
 	}
 	return NULL;
 }
 
 // The first to say a name is right.
-static void environ_add(struct environ *environ, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void environ_add(struct environ *environ, const char *name, const char *fmt, ...)
+static void variables_add(struct variables *variables, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void variables_add(struct variables *variables, const char *name, const char *fmt, ...)
 {
-	if (environ_find(environ, name))
+	if (variables_find(variables, name))
 		return;
 	char *value = NULL;
 	va_list args;
@@ -49,56 +49,56 @@ static void environ_add(struct environ *environ, const char *name, const char *f
 	if (vasprintf(&value, fmt, args) < 0)
 		abort();
 	va_end(args);
-	environ->items = xreallocarray(environ->items, environ->n + 2, sizeof(*environ->items));
-	environ->items[environ->n++] = xasprintf("%s=%s", name, value);
-	environ->items[environ->n] = NULL;
+	variables->items = xreallocarray(variables->items, variables->n + 2, sizeof(*variables->items));
+	variables->items[variables->n++] = xasprintf("%s=%s", name, value);
+	variables->items[variables->n] = NULL;
 	free(value);
 }
 
-static void add_pairs(struct environ *environ, const struct pair *pairs, uint32_t n)
+static void add_pairs(struct variables *variables, const struct pair *pairs, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		environ_add(environ, pairs[i].name, "%s", pairs[i].value);
+		variables_add(variables, pairs[i].name, "%s", pairs[i].value);
 }
 
-static void add_platform(struct environ *environ, const struct assignment *a, const char *ip)
+static void add_platform(struct variables *variables, const struct assignment *a, const char *ip)
 {
 	if (a->port) {
-		environ_add(environ, "PORT", "%u", a->port);
-		environ_add(environ, "CF_INSTANCE_ADDR", "%s:%u", ip, a->port);
-		environ_add(environ, "CF_INSTANCE_PORT", "%u", a->port);
+		variables_add(variables, "PORT", "%u", a->port);
+		variables_add(variables, "CF_INSTANCE_ADDR", "%s:%u", ip, a->port);
+		variables_add(variables, "CF_INSTANCE_PORT", "%u", a->port);
 	}
-	environ_add(environ, "INSTANCE_INDEX", "%u", a->index);
-	environ_add(environ, "CF_INSTANCE_INDEX", "%u", a->index);
-	environ_add(environ, "CF_INSTANCE_GUID", "%s", a->instance);
-	environ_add(environ, "CF_INSTANCE_IP", "%s", ip);
-	environ_add(environ, "DIALTONE_INSTANCE", "%s", a->instance);
-	environ_add(environ, "DIALTONE_INDEX", "%u", a->index);
-	environ_add(environ, "DIALTONE_ADDRESS", "%s", ip);
-	environ_add(environ, "DIALTONE_APP", "%s", a->app);
-	environ_add(environ, "DIALTONE_PROCESS", "%s", a->process);
-	environ_add(environ, "DIALTONE_RELEASE", "%u", a->release);
-	environ_add(environ, "DIALTONE_TENANT", "%s", a->tenant);
-	environ_add(environ, "DIALTONE_ENVIRONMENT", "%s", a->environment);
+	variables_add(variables, "INSTANCE_INDEX", "%u", a->index);
+	variables_add(variables, "CF_INSTANCE_INDEX", "%u", a->index);
+	variables_add(variables, "CF_INSTANCE_GUID", "%s", a->instance);
+	variables_add(variables, "CF_INSTANCE_IP", "%s", ip);
+	variables_add(variables, "DIALTONE_INSTANCE", "%s", a->instance);
+	variables_add(variables, "DIALTONE_INDEX", "%u", a->index);
+	variables_add(variables, "DIALTONE_ADDRESS", "%s", ip);
+	variables_add(variables, "DIALTONE_APP", "%s", a->app);
+	variables_add(variables, "DIALTONE_PROCESS", "%s", a->process);
+	variables_add(variables, "DIALTONE_RELEASE", "%u", a->release);
+	variables_add(variables, "DIALTONE_TENANT", "%s", a->tenant);
+	variables_add(variables, "DIALTONE_ENVIRONMENT", "%s", a->environment);
 }
 
-static void add_defaults(struct environ *environ, const struct assignment *a)
+static void add_defaults(struct variables *variables, const struct assignment *a)
 {
-	environ_add(environ, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-	environ_add(environ, "HOME", APP_DIR);
-	environ_add(environ, "TMPDIR", "/tmp");
-	environ_add(environ, "LANG", "C.UTF-8");
-	environ_add(environ, "USER", "app");
+	variables_add(variables, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	variables_add(variables, "HOME", APP_DIR);
+	variables_add(variables, "TMPDIR", "/tmp");
+	variables_add(variables, "LANG", "C.UTF-8");
+	variables_add(variables, "USER", "app");
 	if (a->memory_bytes)
-		environ_add(environ, "MEMORY_LIMIT", "%llum", (unsigned long long)(a->memory_bytes >> 20));
+		variables_add(variables, "MEMORY_LIMIT", "%llum", (unsigned long long)(a->memory_bytes >> 20));
 }
 
 static const char *lookup(void *arg, const char *name)
 {
-	return environ_find(arg, name);
+	return variables_find(arg, name);
 }
 
-static int expand(struct environ *environ, const struct assignment *a, const char *const *words, char ***ret,
+static int expand(struct variables *variables, const struct assignment *a, const char *const *words, char ***ret,
 		  struct err *err)
 {
 	uint32_t n = 0;
@@ -106,7 +106,7 @@ static int expand(struct environ *environ, const struct assignment *a, const cha
 		n++;
 	struct words expanded = { 0 };
 	int r = command_expand(words ? words : (const char *const *)a->command, words ? n : a->command_count, lookup,
-			       environ, &expanded, err);
+			       variables, &expanded, err);
 	if (r < 0)
 		return err_wrap(err, "command of process %s", a->process);
 	if (expanded.count == 0) {
@@ -144,18 +144,18 @@ static char **resolvers(bool loopback_too)
 int launch_prepare(const struct assignment *a, const char *ip, const struct pair *extra, uint32_t n_extra,
 		   const char *const *words, struct launch *ret, struct err *err)
 {
-	struct environ environ = { 0 };
-	add_platform(&environ, a, ip);
-	add_pairs(&environ, extra, n_extra);
-	add_pairs(&environ, a->env, a->env_count);
-	add_defaults(&environ, a);
+	struct variables variables = { 0 };
+	add_platform(&variables, a, ip);
+	add_pairs(&variables, extra, n_extra);
+	add_pairs(&variables, a->env, a->env_count);
+	add_defaults(&variables, a);
 	char **expanded = NULL;
-	int r = expand(&environ, a, words, &expanded, err);
+	int r = expand(&variables, a, words, &expanded, err);
 	if (r < 0) {
-		strings_free(environ.items);
+		strings_free(variables.items);
 		return r;
 	}
-	*ret = (struct launch){ .env = environ.items, .words = expanded, .dns = resolvers(false) };
+	*ret = (struct launch){ .env = variables.items, .words = expanded, .dns = resolvers(false) };
 	return 0;
 }
 
