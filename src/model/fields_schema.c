@@ -62,8 +62,9 @@ static json_t *field_schema(const struct field *field, json_t *schemas)
 	case FIELD_ENUM:
 		return enum_schema(field);
 	case FIELD_OBJECT:
-	case FIELD_POINTER:
 		return element_schema(field->of, schemas);
+	case FIELD_POINTER:
+		return json_pack("{s:[o, {s:s}]}", "anyOf", element_schema(field->of, schemas), "type", "null");
 	case FIELD_ARRAY:
 	case FIELD_MAP:
 		return list_schema(field, schemas);

@@ -35,7 +35,7 @@ static void add_processes(const struct app_entry *app, struct app_view *view)
 	}
 }
 
-static struct rollout_view *rollout_of(const struct app_entry *app)
+struct rollout_view *rollout_view_new(const struct app_entry *app)
 {
 	enum rollout rollout = app_rollout(app);
 	if (rollout == ROLLOUT_DONE || rollout == ROLLOUT_STOPPED)
@@ -48,15 +48,20 @@ static struct rollout_view *rollout_of(const struct app_entry *app)
 	return view;
 }
 
+void rollout_view_free(struct rollout_view *view)
+{
+	if (view)
+		free(view->detail);
+	free(view);
+}
+
 static void view_free(struct app_view *view)
 {
 	for (uint32_t i = 0; i < view->url_count; i++)
 		free(view->urls[i]);
 	free(view->urls);
 	free(view->processes);
-	if (view->rollout)
-		free(view->rollout->detail);
-	free(view->rollout);
+	rollout_view_free(view->rollout);
 }
 
 json_t *app_json(struct server *server, struct app_entry *entry, int changed)
@@ -74,7 +79,7 @@ json_t *app_json(struct server *server, struct app_entry *entry, int changed)
 		.runtime = release ? release->runtime : NULL,
 		.stopped = app->stopped,
 		.state = app_state(entry),
-		.rollout = rollout_of(entry),
+		.rollout = rollout_view_new(entry),
 		.revision = entry->revision,
 		.created_ms = app->created_ms,
 		.updated_ms = app->updated_ms,

@@ -7,6 +7,10 @@ enum { CHANGED_UNSAID = -1 };
 
 // changed: 0, 1 or CHANGED_UNSAID, when the member is left out.
 json_t *app_json(struct server *server, struct app_entry *app, int changed);
+
+// NULL when nothing is under way; freed with rollout_view_free (NULL is fine).
+struct rollout_view *rollout_view_new(const struct app_entry *app);
+void rollout_view_free(struct rollout_view *view);
 json_t *instance_json(const struct placement_entry *p);
 json_t *instances_json(const struct app_entry *app); // array, by process and index, the old before the new
 json_t *release_json(const struct release *release, const struct app_entry *app);

@@ -102,6 +102,18 @@ static void cannot_start(struct server *server, struct placement_entry *p, const
 	event_add(server, p->app, &event);
 }
 
+// Probes that say the same as the one before are not history.
+static void keep_probe(struct placement_entry *p, const struct probe_result *probe)
+{
+	if (!probe || (p->probe_count && p->probes[0].ok == probe->ok && str_eq(p->probes[0].detail, probe->detail)))
+		return;
+	if (p->probe_count == PROBES_KEPT)
+		probe_result_clear(&p->probes[--p->probe_count]);
+	memmove(&p->probes[1], &p->probes[0], p->probe_count * sizeof(p->probes[0]));
+	probe_result_copy(probe, &p->probes[0]);
+	p->probe_count++;
+}
+
 static void take_instance(struct server *server, struct node_entry *node, struct instance_report *now)
 {
 	struct placement_entry *p = map_get(&server->replica.placements, now->instance);
@@ -109,6 +121,7 @@ static void take_instance(struct server *server, struct node_entry *node, struct
 		return; // placed elsewhere or over: the assignments say so
 	crashed(server, p, now);
 	cannot_start(server, p, now);
+	keep_probe(p, now->probe);
 	bool routing = !p->heard || p->actual.state != now->state || !str_eq(p->actual.address, now->address) ||
 		       p->actual.port != now->port;
 	instance_report_clear(&p->actual);

@@ -26,9 +26,12 @@
 #define ONE(fields_) .answer = ANSWER_JSON, .of = &fields_
 #define MANY(fields_) .answer = ANSWER_LIST, .of = &fields_
 #define TAKES(fields_) .body_kind = BODY_JSON, .body = &fields_
-#define TAKES_NOTHING .body_kind = BODY_JSON, .body_schema = "{\"type\":\"object\",\"maxProperties\":0}"
+#define TAKES_NOTHING TAKES(nothing_fields)
 #define ENV_SCHEMA \
 	"{\"type\":\"object\",\"description\":\"null removes\",\"additionalProperties\":{\"type\":[\"string\",\"null\"]}}"
+
+// An empty object, or no body at all.
+static const struct fields nothing_fields = { .name = "Nothing", .size = 1 };
 
 static const struct route_query log_queries[] = {
 	{ "follow", "boolean", "go on with what is written from now on" },

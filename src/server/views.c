@@ -165,10 +165,19 @@ static const struct field probe_items[] = {
 };
 static const struct fields probe_fields = FIELDS(probe_view, probe_items, "LastProbe");
 
+static const struct field reached_items[] = {
+	TEXT(reached_view, host),
+	TEXT(reached_view, path),
+	FIELD(reached_view, instances, FIELD_U32, OPTIONAL, 0, UINT32_MAX, .about = "that get its requests"),
+};
+static const struct fields reached_fields = FIELDS(reached_view, reached_items, "ReachedRoute");
+
 static const struct field why_items[] = {
 	TEXT(why_view, app),
 	ENUM(why_view, state, app_states),
 	TEXT(why_view, summary),
+	POINTER(why_view, rollout, &rollout_view_fields),
+	ARRAY(why_view, routes, route_count, &reached_fields),
 	ARRAY(why_view, missing, missing_count, &missing_fields),
 	ARRAY(why_view, nodes, node_count, &refusal_fields),
 	ARRAY(why_view, exits, exit_count, &exit_fields),

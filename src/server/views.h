@@ -104,10 +104,17 @@ struct probe_view {
 	uint32_t index;
 	struct probe_result *probe;
 };
+struct reached_view {
+	char *host, *path;
+	uint32_t instances; // that get its requests
+};
 struct why_view {
 	char *app;
 	enum app_state state;
 	char *summary;
+	struct rollout_view *rollout;
+	struct reached_view *routes;
+	uint32_t route_count;
 	struct missing_view *missing;
 	uint32_t missing_count;
 	struct refusal_view *nodes;

@@ -5,6 +5,7 @@
 #include "server/change.h"
 #include "server/core.h"
 #include "server/nodes.h"
+#include "server/route_table.h"
 
 struct why {
 	struct why_view view;
@@ -74,7 +75,7 @@ static void add_instances(struct why *why)
 {
 	struct why_view *view = &why->view;
 	view->exits = xcalloc(why->n + 1, sizeof(*view->exits));
-	view->probes = xcalloc(why->n + 1, sizeof(*view->probes));
+	view->probes = xcalloc(why->n * PROBES_KEPT + 1, sizeof(*view->probes));
 	for (size_t i = 0; i < why->n; i++) {
 		const struct placement *record = &why->placements[i]->record;
 		const struct instance_report *actual = &why->placements[i]->actual;
@@ -82,10 +83,28 @@ static void add_instances(struct why *why)
 			view->exits[view->exit_count++] =
 				(struct exit_view){ record->instance, record->process, record->index,
 						    actual->exit->at_ms, actual->exit };
-		if (actual->probe)
-			view->probes[view->probe_count++] = (struct probe_view){ record->instance, record->process,
-										record->index, actual->probe };
+		for (uint32_t k = 0; k < why->placements[i]->probe_count; k++)
+			view->probes[view->probe_count++] =
+				(struct probe_view){ record->instance, record->process, record->index,
+						     (struct probe_result *)&why->placements[i]->probes[k] };
 	}
+}
+
+static uint32_t count_reached(const struct why *why)
+{
+	const struct process *process = routed_process(&why->app->app.spec);
+	return process ? app_counts(why->app, process->name).ready : 0;
+}
+
+static void add_routes(struct why *why)
+{
+	const struct spec *spec = &why->app->app.spec;
+	struct why_view *view = &why->view;
+	view->routes = xcalloc(spec->route_count + 1, sizeof(*view->routes));
+	for (uint32_t i = 0; i < spec->route_count; i++)
+		view->routes[view->route_count++] =
+			(struct reached_view){ route_host(spec->routes[i].host, why->server->platform->domain),
+					       spec->routes[i].path, count_reached(why) };
 }
 
 static bool any_agent(struct server *server)
@@ -108,9 +127,11 @@ static bool any_exit(const struct why *why, bool oom)
 
 static bool any_failing_probe(const struct why *why)
 {
-	for (uint32_t i = 0; i < why->view.probe_count; i++)
-		if (!why->view.probes[i].probe->ok)
+	for (size_t i = 0; i < why->n; i++) {
+		const struct probe_result *probe = why->placements[i]->actual.probe;
+		if (probe && !probe->ok && why->placements[i]->record.want == WANT_RUN)
 			return true;
+	}
 	return false;
 }
 
@@ -150,6 +171,10 @@ static void why_free(struct why *why)
 		free(view->missing[i].detail);
 	for (uint32_t i = 0; i < view->hint_count; i++)
 		free(view->hints[i]);
+	for (uint32_t i = 0; i < view->route_count; i++)
+		free(view->routes[i].host);
+	rollout_view_free(view->rollout);
+	free(view->routes);
 	free(view->missing);
 	free(view->nodes);
 	free(view->exits);
@@ -165,10 +190,12 @@ void why_app(struct request *rq)
 	if (!app)
 		return;
 	struct why why = { .server = rq->server, .app = app, .view = { .app = app->app.name, .state = app_state(app) } };
+	why.view.rollout = rollout_view_new(app);
 	why.placements = app_placements(app, &why.n);
 	add_missing(&why);
 	add_refusals(&why);
 	add_instances(&why);
+	add_routes(&why);
 	add_hints(&why);
 	why.view.summary = summary(&why);
 	reply_json(rq, 200, why_view_write(&why.view));
