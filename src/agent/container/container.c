@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/stat.h>
 
 enum { END_MS = 10000, ID_MAX = 64 };
 
@@ -28,19 +27,11 @@ static int check_spec(const struct container_host *host, const struct container_
 	return 0;
 }
 
-// So that the application can open /dev/stdout, which means opening this very pipe anew, as itself.
-static void give_pipe(int fd, uint32_t uid, uint32_t gid)
+static void give_pipes(const struct container_spec *spec)
 {
-	struct stat st;
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && fchown(fd, uid, gid) < 0)
-		return; // the pipe stays usable through the descriptor
-}
-
-static void give_pipes(uint32_t address, uint32_t uid, uint32_t gid, const int fds[3])
-{
-	uint32_t base = identity_base(address);
-	for (int i = 0; i < 3; i++)
-		give_pipe(fds[i], identity_outside(base, uid, uid), identity_outside(base, gid, gid));
+	uint32_t base = identity_base(spec->address);
+	const int fds[3] = { spec->stdin_fd, spec->stdout_fd, spec->stderr_fd };
+	pipes_give(fds, identity_outside(base, spec->uid, spec->uid), identity_outside(base, spec->gid, spec->gid));
 }
 
 static int join_network(struct container_host *host, const struct container_spec *spec, struct err *err)
@@ -105,8 +96,7 @@ static int create_with_terminal(struct container_host *host, const struct contai
 				const struct bundle *bundle, int *ret_tty_fd, struct err *err)
 {
 	if (!spec->tty) {
-		const int fds[3] = { spec->stdin_fd, spec->stdout_fd, spec->stderr_fd };
-		give_pipes(spec->address, spec->uid, spec->gid, fds);
+		give_pipes(spec);
 		return run_create(host, spec, bundle, NULL, err);
 	}
 	CLEANUP(console_clear) struct console console = CONSOLE_INIT;

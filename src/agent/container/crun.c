@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -124,6 +125,15 @@ int crun_open_init(const struct container_host *host, const char *id)
 	if (poll(&ended, 1, 0) == 1)
 		return -ESRCH;
 	return TAKE_FD(pidfd);
+}
+
+void pipes_give(const int fds[3], uint32_t uid, uint32_t gid)
+{
+	struct stat st;
+	for (int i = 0; i < 3; i++) {
+		if (fds[i] >= 0 && fstat(fds[i], &st) == 0 && S_ISFIFO(st.st_mode) && fchown(fds[i], uid, gid) < 0)
+			continue; // it stays usable through the descriptor
+	}
 }
 
 int console_open(const struct container_host *host, struct console *ret, struct err *err)

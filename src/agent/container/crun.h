@@ -35,6 +35,10 @@ int crun_state(const struct container_host *host, const char *id, struct crun_st
 // A descriptor for the container's init; -ESRCH when it has ended, -ENOENT when there is no such container.
 int crun_open_init(const struct container_host *host, const char *id);
 
+// Makes an application's pipes its own (owner as the machine sees it), so that it can open /dev/stdout, which means
+// opening the very pipe anew. What is no pipe stays as it is.
+void pipes_give(const int fds[3], uint32_t uid, uint32_t gid);
+
 // A listening socket that crun sends a terminal's master to.
 struct console {
 	int fd;

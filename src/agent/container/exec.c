@@ -1,5 +1,6 @@
 #include "agent/container/container.h"
 #include "agent/container/crun.h"
+#include "agent/container/identity.h"
 #include "agent/container/oci.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -22,6 +23,15 @@ static int write_process(const struct container_host *host, const struct contain
 	return 0;
 }
 
+static void give_pipes(const struct container_host *host, const char *id, const struct container_exec *exec)
+{
+	const int fds[3] = { exec->stdin_fd, exec->stdout_fd, exec->stderr_fd };
+	struct crun_state state;
+	uint32_t uid, gid;
+	if (crun_state(host, id, &state) == 0 && identity_of_process(state.pid, exec->uid, exec->gid, &uid, &gid) == 0)
+		pipes_give(fds, uid, gid);
+}
+
 static int spawn(const struct container_host *host, const char *id, const struct container_exec *exec,
 		 const char *console, struct crun *crun, struct err *err)
 {
@@ -39,6 +49,7 @@ static int spawn(const struct container_host *host, const char *id, const struct
 		crun->words[n++] = "--console-socket";
 		crun->words[n++] = console;
 	} else {
+		give_pipes(host, id, exec);
 		crun->stdin_fd = exec->stdin_fd;
 		crun->stdout_fd = exec->stdout_fd;
 		crun->stderr_fd = exec->stderr_fd;

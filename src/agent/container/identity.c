@@ -96,3 +96,26 @@ int identity_userns_open(uint32_t base, uint32_t uid, uint32_t gid)
 		;
 	return fd;
 }
+
+static int find_outside(pid_t pid, const char *name, uint32_t inside, uint32_t *ret)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	AUTO_FCLOSE FILE *file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	struct identity_extent extent;
+	while (fscanf(file, "%u %u %u", &extent.inside, &extent.outside, &extent.count) == 3) {
+		if (inside - extent.inside >= extent.count)
+			continue;
+		*ret = extent.outside + (inside - extent.inside);
+		return 0;
+	}
+	return -ERANGE;
+}
+
+int identity_of_process(pid_t pid, uint32_t uid, uint32_t gid, uint32_t *ret_uid, uint32_t *ret_gid)
+{
+	int r = find_outside(pid, "uid_map", uid, ret_uid);
+	return r < 0 ? r : find_outside(pid, "gid_map", gid, ret_gid);
+}

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #define IDENTITY_RANGE 1024
 #define IDENTITY_MIN_ADDRESS_BITS 0x1000 // of the low 22 bits: keeps the ranges clear of the machine's own users
@@ -24,3 +25,6 @@ uint32_t identity_outside(uint32_t base, uint32_t id, uint32_t inside);
 
 // A user namespace that has the mapping and no process, to be named in mount_setattr(2). A descriptor, or a negative errno.
 int identity_userns_open(uint32_t base, uint32_t uid, uint32_t gid);
+
+// What ids inside a running process's user namespace are on the machine. -ERANGE when they do not exist there.
+int identity_of_process(pid_t pid, uint32_t uid, uint32_t gid, uint32_t *ret_uid, uint32_t *ret_gid);

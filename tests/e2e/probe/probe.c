@@ -8,7 +8,7 @@
 //   probe kernel                            the machine, its kernel and file systems
 //   probe network KEY=ADDR[:PORT]...        keys: see network()
 //   probe limits PIDS SCRATCH_BYTES         fork and fill until refused
-//   probe eat BYTES | exit N | wait | whoami | serve PORT | open-stdout | echo WORD... | cat | env | orphan
+//   probe eat BYTES | exit N | wait | whoami | serve PORT | open-stdout | echo WORD... | cat | env | orphan | write PATH...
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -413,6 +413,9 @@ static void usable(void)
 	works("scratch", try_open("/tmp/file", O_RDWR | O_CREAT) >= 0, strerror(errno));
 	works("run_folder", try_open("/run/file", O_RDWR | O_CREAT) >= 0 || getuid() == 0, strerror(errno));
 	works("shared_memory", try_open("/dev/shm/file", O_RDWR | O_CREAT) >= 0, strerror(errno));
+	unlink("/tmp/file");
+	unlink("/run/file");
+	unlink("/dev/shm/file");
 	works("null", write_to("/dev/null", "x") == 1, strerror(errno));
 	works("random", try_open("/dev/urandom", O_RDONLY) >= 0, strerror(errno));
 	works("hosts", see("/etc/hosts") > 0, strerror(errno));
@@ -677,6 +680,13 @@ static int cat(void)
 	return 0;
 }
 
+static int write_files(int n, char **paths)
+{
+	for (int i = 0; i < n; i++)
+		works(paths[i], try_open(paths[i], O_WRONLY | O_CREAT) >= 0, strerror(errno));
+	return failures != 0;
+}
+
 // A child that outlives its parent is the init's to reap.
 static int orphan(void)
 {
@@ -768,6 +778,8 @@ int main(int argc, char **argv)
 		return print_environment();
 	if (strcmp(what, "orphan") == 0)
 		return orphan();
+	if (strcmp(what, "write") == 0)
+		return write_files(argc - 2, argv + 2);
 	for (int i = 2; i < argc; i++)
 		puts(argv[i]);
 	return strcmp(what, "echo") != 0;
