@@ -52,8 +52,12 @@ static int build_image(struct cli *cli, enum image_kind kind)
 	if (!str_eq(cli->args[0], "build"))
 		return cli_usage(cli, "'%s' knows only 'build', not '%s'", cli->command->name, cli->args[0]);
 	const char *cache = cli_get(cli, "cache");
+	if (cli_get(cli, "locked") && cli_get(cli, "update-lock"))
+		return cli_usage(cli, "--locked and --update-lock contradict each other");
 	struct image_build_options options = {
-		.lock = cli_get(cli, "locked") ? LOCK_STRICT : LOCK_PREFER,
+		.lock = cli_get(cli, "locked")	      ? LOCK_STRICT
+			: cli_get(cli, "update-lock") ? LOCK_UPDATE
+						      : LOCK_PREFER,
 		.with_build = true,
 		.progress = show_line,
 	};

@@ -56,10 +56,13 @@ static const struct cli_option exec_options[] = {
 static const struct cli_option build_options[] = {
 	{ "cache", 0, "DIR", "content cache; default /var/cache/dialtone" },
 	{ "locked", 0, NULL, "fail unless exactly the locked versions are to be had" },
+	{ "update-lock", 0, NULL, "take the newest versions and write them into the lock beside the recipe" },
 	{ 0 },
 };
 static const struct cli_option doctor_options[] = {
 	{ "data", 0, "DIR", "the platform's data; default /var/lib/dialtone" },
+	{ "cache", 0, "DIR", "content cache; default /var/cache/dialtone" },
+	{ "deep", 0, NULL, "read every layer and every uploaded file, and compare them with their digests" },
 	{ 0 },
 };
 

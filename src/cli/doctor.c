@@ -1,5 +1,6 @@
 // `doctor`: what this machine needs to run the platform, and whether the platform answers. Says what to mend.
 #include "cli/commands.h"
+#include "cli/content.h"
 #include "cli/output.h"
 
 #include "base/str.h"
@@ -118,6 +119,22 @@ static void check_platform(struct cli *cli, struct findings *all)
 		add(all, "ok", "platform", cli->config.address, "");
 }
 
+static void add_damage(void *arg, const struct damage *damage)
+{
+	add(arg, "failed", damage->what, damage->detail, damage->mend);
+}
+
+// Reads all content; takes as long as the disk does.
+static void check_content_of(struct cli *cli, struct findings *all, const char *data)
+{
+	const char *cache = cli_get(cli, "cache");
+	size_t read = 0, before = all->n;
+	check_content(cache ? cache : "/var/cache/dialtone", data, &read, add_damage, all);
+	AUTO_FREE char *detail = xasprintf("%zu layers and files are as their digests say", read);
+	if (all->n == before)
+		add(all, "ok", "content", detail, "");
+}
+
 static int print_findings(struct cli *cli, const struct findings *all)
 {
 	if (cli->json) {
@@ -152,6 +169,8 @@ int command_doctor(struct cli *cli)
 	check_kernel(&all);
 	check_tools(&all);
 	check_disk(&all, data ? data : "/var/lib/dialtone");
+	if (cli_get(cli, "deep"))
+		check_content_of(cli, &all, data ? data : "/var/lib/dialtone");
 	check_platform(cli, &all);
 	return print_findings(cli, &all);
 }
