@@ -17,8 +17,14 @@ struct log_source {
 	uint32_t index;
 };
 
+// A place in the merged stream: the n-th item (from 1) of those with this time. It is each event's id, so that a reader
+// whose connection broke goes on exactly behind what it has seen.
+struct log_place {
+	uint64_t time_ns, n;
+};
+
 struct log_answer {
-	struct list link; // agent->streams
+	struct list link; // agent->log_answers
 	struct agent *agent;
 	struct http_exchange *x;
 	char *app_uid, *process; // process NULL: all
@@ -27,6 +33,8 @@ struct log_answer {
 	struct list sources;
 	struct timer ping;
 	struct buf out;
+	struct log_place after; // what the reader has seen; time_ns 0: nothing
+	struct log_place at;	// of the last item
 };
 
 static void answer_free(struct log_answer *answer)
@@ -52,9 +60,11 @@ static void answer_free(struct log_answer *answer)
 static void put_event(struct log_answer *answer, const char *event, json_t *json)
 {
 	AUTO_FREE char *text = json_dumps(json, JSON_COMPACT);
+	AUTO_FREE char *id = answer->at.n ? xasprintf("%llu.%llu", (unsigned long long)answer->at.time_ns,
+						      (unsigned long long)answer->at.n) : NULL;
 	json_decref(json);
 	buf_reset(&answer->out);
-	if (text && sse_write(&answer->out, event, NULL, text, strlen(text)) == 0)
+	if (text && sse_write(&answer->out, event, id, text, strlen(text)) == 0)
 		answer->full = http_respond_write(answer->x, buf_data(&answer->out), buf_len(&answer->out)) > HTTP_HIGH_WATER;
 }
 
@@ -86,6 +96,27 @@ static void put_end(struct log_answer *answer, const struct err *err)
 	http_respond_end(answer->x);
 }
 
+// Moves on to the item; false when the reader has seen it.
+static bool move_to(struct log_answer *answer, const struct log_item *item)
+{
+	if (item->time_ns == answer->at.time_ns)
+		answer->at.n++;
+	else if (item->time_ns > answer->at.time_ns)
+		answer->at = (struct log_place){ item->time_ns, 1 };
+	const struct log_place *after = &answer->after;
+	return item->time_ns > after->time_ns || (item->time_ns == after->time_ns && answer->at.n > after->n);
+}
+
+static void put_item(struct log_answer *answer, const struct log_item *item)
+{
+	if (!move_to(answer, item))
+		return;
+	if (item->kind == LOG_GAP)
+		put_gap(answer, item);
+	else
+		put_line(answer, item);
+}
+
 // As much as the reader has and the other end takes.
 static void more(void *arg)
 {
@@ -100,10 +131,8 @@ static void more(void *arg)
 			return;
 		else if (r == 0)
 			put_end(answer, NULL);
-		else if (item.kind == LOG_GAP)
-			put_gap(answer, &item);
 		else
-			put_line(answer, &item);
+			put_item(answer, &item);
 	}
 }
 
@@ -170,6 +199,18 @@ static int read_number(struct http_exchange *x, const char *query, const char *n
 	return -EINVAL;
 }
 
+static int read_place(struct http_exchange *x, const char *query, struct log_place *ret)
+{
+	AUTO_FREE char *text = http_query_get(query, "after");
+	char *dot = text ? strchr(text, '.') : NULL;
+	if (dot)
+		*dot = '\0';
+	if (!text || (dot && parse_u64(text, INT64_MAX, &ret->time_ns) == 0 && parse_u64(dot + 1, INT64_MAX, &ret->n) == 0))
+		return 0;
+	answer_problemf(x, 400, "after must be the id of an event");
+	return -EINVAL;
+}
+
 static bool read_flag(const char *query, const char *name)
 {
 	AUTO_FREE char *text = http_query_get(query, name);
@@ -185,8 +226,14 @@ void endpoint_logs(struct agent *agent, struct http_exchange *x)
 		answer_problemf(x, 400, "app_uid is missing");
 		return;
 	}
-	if (read_number(x, query, "since_ms", &spec.since_ms) < 0 || read_number(x, query, "tail", &spec.tail) < 0)
+	struct log_place after = { 0 };
+	if (read_number(x, query, "since_ms", &spec.since_ms) < 0 || read_number(x, query, "tail", &spec.tail) < 0 ||
+	    read_place(x, query, &after) < 0)
 		return;
+	if (after.time_ns) {
+		spec.since_ms = after.time_ns / 1000000;
+		spec.tail = LOG_TAIL_ALL;
+	}
 	struct log_answer *answer = xcalloc(1, sizeof(*answer));
 	*answer = (struct log_answer){
 		.agent = agent,
@@ -196,6 +243,7 @@ void endpoint_logs(struct agent *agent, struct http_exchange *x)
 		.follow = spec.follow,
 		.reader = log_reader_new(&spec),
 		.out = BUF_INIT(EVENT_MAX),
+		.after = after,
 	};
 	list_init(&answer->sources);
 	list_append(&agent->log_answers, &answer->link);

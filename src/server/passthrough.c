@@ -22,7 +22,10 @@ void passthrough_logs(struct request *rq)
 	if (!app)
 		return;
 	const char *query = http_exchange_request(rq->x)->query;
-	AUTO_FREE char *target = xasprintf("/logs?app_uid=%s%s%s", app->app.uid, *query ? "&" : "", query);
+	const char *after = http_header_get(&http_exchange_request(rq->x)->headers, "last-event-id");
+	bool again = !str_empty(after) && strspn(after, "0123456789.") == strlen(after);
+	AUTO_FREE char *target = xasprintf("/logs?app_uid=%s%s%s%s%s", app->app.uid, again ? "&after=" : "",
+					   again ? after : "", *query ? "&" : "", query);
 	relay_start(rq, &(struct relay_spec){ .method = "GET", .target = target });
 }
 
