@@ -1,17 +1,17 @@
 """Real applications, from a directory to a served page: C, static files, Express built by npm ci, Flask on gunicorn, Java."""
 import json
-import shutil
 import subprocess
 
 import pytest
 
-from lab import APPS, ROOT, Uplink, request
+from lab import APPS, ROOT, Uplink
 
 
 @pytest.fixture(scope="module")
 def hello(tmp_path_factory):
     """A directory with nothing but a compiled C program."""
-    folder = tmp_path_factory.mktemp("hello")
+    folder = tmp_path_factory.mktemp("apps") / "hello"
+    folder.mkdir()
     subprocess.run(["gcc", "-O2", "-static", "-o", folder / "hello", APPS / "hello-c" / "hello.c"], check=True)
     return folder
 
@@ -36,13 +36,8 @@ def test_static_site(platform):
     assert status == 200 and "<h1>A static site</h1>" in body and headers["content-type"].startswith("text/html")
 
 
-def test_java_program(platform, tmp_path):
-    for name in ("Main.java",):
-        shutil.copy(APPS / "java" / name, tmp_path)
-    subprocess.run(["javac", "-d", tmp_path, tmp_path / "Main.java"], check=True)
-    (tmp_path / "dialtone.yaml").write_text(
-        "name: java\nruntime: java@17\nprocesses:\n  web:\n    command: java -XX:+UseSerialGC -cp /app Main\n    memory: 256M\n")
-    platform.push(tmp_path)
+def test_java_program_is_compiled_by_its_build(platform):
+    platform.push(APPS / "java")
     status, _, body = platform.get("java")
     assert status == 200 and body.startswith("hello from Java 17")
 
