@@ -87,6 +87,7 @@ static void open_parts(struct agent *agent)
 						  .on_end = artifact_came,
 						  .arg = agent,
 					  });
+	sweep_init(&agent->sweep, agent);
 	history_init(&agent->history, agent->loop, instances);
 	agent->keeper = keeper_client_new(&(struct keeper_client_spec){
 		.loop = agent->loop,

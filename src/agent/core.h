@@ -5,6 +5,7 @@
 #include "agent/container/container.h"
 #include "agent/history.h"
 #include "agent/instance.h"
+#include "agent/sweep.h"
 #include "base/map.h"
 #include "client/client.h"
 #include "model/platform.h"
@@ -34,6 +35,7 @@ struct agent {
 	struct client_watch *orders;
 	struct report_sender *report;
 	struct artifacts artifacts;
+	struct sweep sweep;
 	struct history history;
 	struct map instances; // id → struct instance
 	struct list unreadable;
