@@ -282,7 +282,8 @@ static void trim(struct work *work)
 		missing += seat->current == PLAN_NONE && seat->old == PLAN_NONE && seat->leaving == PLAN_NONE;
 	}
 	uint32_t evidence = work->planner->app_failing[work->in->processes[work->process].app];
-	for (uint32_t i = work->wanted; i-- > 0 && work->run + missing > work->wanted + work->surge;) {
+	uint32_t most = work->wanted + work->surge + work->extra_count - work->stopped_extras;
+	for (uint32_t i = work->wanted; i-- > 0 && work->run + missing > most;) {
 		struct seat *seat = &work->planner->seats[i];
 		bool surplus = seat->current != PLAN_NONE && seat->current != evidence &&
 			       !is_settled(work, at(work, seat->current)) &&

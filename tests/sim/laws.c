@@ -227,9 +227,10 @@ static void check_idle(struct world *world, const struct view *view, const struc
 	again.nodes = nodes;
 	struct plan second;
 	plan_make(&again, &second);
-	if (second.action_count)
-		world_violate(world, "idle", "planned again: verb %d, %s", second.actions[0].verb,
-			      plan_reason_text(second.actions[0].reason));
+	for (uint32_t i = 0; i < second.action_count; i++)
+		if (second.actions[i].reason != PLAN_CRASHED) // waits for the end of the rollout, which the plan was
+			world_violate(world, "idle", "planned again: verb %d, %s", second.actions[i].verb,
+				      plan_reason_text(second.actions[i].reason));
 	plan_clear(&second);
 }
 
@@ -264,7 +265,7 @@ static uint32_t count_ready(const struct world *world, uint32_t app, uint32_t pr
 		bool heard = instance->heard && instance->seen == INSTANCE_READY;
 		ready += is_ready(world, instance);
 		bool late = instance->flapped_ms && world->now_ms - instance->flapped_ms <= DELAY_MAX_MS;
-		*ret_known = *ret_known && !late && heard == is_ready(world, instance);
+		*ret_known = *ret_known && !late && world->nodes[instance->node].up && heard == is_ready(world, instance);
 	}
 	return ready;
 }
