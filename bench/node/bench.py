@@ -25,7 +25,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from figures import end_in_order, enter_own_network, note, print_figure, wait_for
+from figures import end_in_order, enter_own_network, fail, note, print_figure, wait_for
 from bare import Bare
 from lab import CACHE
 from scene import Scene, enter_own_mounts, make_app, private_kb
@@ -109,9 +109,14 @@ def pushes(scene, folder):
     print_figure("node.push_noop_s", noop, "s")
     big = make_app(scene.root / "big", "big", 1)
     changed = []
+    before = None
     for n in range(-1, ROUNDS // 2 + 1):  # the first one makes the app
         (big / "content").write_bytes(os.urandom(10 << 20))
         seconds = push(scene, big) - own_start_s(big)
+        serves = scene.get("big")[2]  # says which instance it is
+        if not serves.startswith("hello from") or serves == before:
+            fail(f"push of 10 MB: the new release does not serve: {serves!r}")
+        before = serves
         note(f"push of 10 MB: {seconds:.2f} s")
         if n >= 0:
             changed.append(seconds)
@@ -135,7 +140,7 @@ def ask_all_by_router(scene, count):
         seen.add(scene.get("bench")[2].split(",")[0])
         if len(seen) == count:
             return
-    raise SystemExit(f"error: only {len(seen)} of {count} instances are reached through the router")
+    fail(f"only {len(seen)} of {count} instances are reached through the router")
 
 
 def hundred(scene):
@@ -146,7 +151,7 @@ def hundred(scene):
                                                                else item["address"] + ":8080")]
     seconds = time.monotonic() - began
     if silent:
-        raise SystemExit(f"error: {len(silent)} of 100 ready instances do not answer: {silent[:3]}")
+        fail(f"{len(silent)} of 100 ready instances do not answer: {silent[:3]}")
     ask_all_by_router(scene, 100)
     return seconds
 
