@@ -16,21 +16,24 @@ static const struct field digests_items[] = {
 };
 const struct fields digests_fields = FIELDS(digests, digests_items, "Digests");
 
-struct blobs *request_blobs(struct request *rq)
+struct blobs *server_blobs(struct server *server, const char *tenant, struct err *err)
 {
-	struct server *server = rq->server;
-	const char *tenant = request_param(rq, "tenant");
 	struct blobs *blobs = map_get(&server->blobs, tenant);
 	if (blobs)
 		return blobs;
 	AUTO_FREE char *dir = xasprintf("%s/blobs/%s", server->platform->data, tenant);
-	struct err err = {};
-	int r = blobs_open(dir, &blobs, &err);
-	if (r < 0) {
-		reply_problem(rq, status_of(r), NULL, &err);
+	if (blobs_open(dir, &blobs, err) < 0)
 		return NULL;
-	}
 	map_set(&server->blobs, tenant, blobs);
+	return blobs;
+}
+
+struct blobs *request_blobs(struct request *rq)
+{
+	struct err err = {};
+	struct blobs *blobs = server_blobs(rq->server, request_param(rq, "tenant"), &err);
+	if (!blobs)
+		reply_problem(rq, status_of(err.code), NULL, &err);
 	return blobs;
 }
 

@@ -18,6 +18,7 @@ void artifacts_put(struct request *rq);     // PUT artifacts/{digest}
 void artifacts_get(struct request *rq);     // GET artifacts/{digest}
 void artifacts_content(struct request *rq); // GET artifacts/{digest}/content
 
-// The tenant's blobs, opened when first asked for; answers and returns NULL when that fails.
+// The tenant's blobs, opened when first asked for; NULL when that fails. request_blobs then has answered.
+struct blobs *server_blobs(struct server *server, const char *tenant, struct err *err);
 struct blobs *request_blobs(struct request *rq);
 void artifacts_close(struct server *server);

@@ -9,6 +9,7 @@
 #include "server/control.h"
 #include "server/replica.h"
 #include "server/routers.h"
+#include "server/sweep.h"
 #include "store/store.h"
 
 struct blobs;
@@ -27,6 +28,7 @@ struct server {
 	struct map blobs; // tenant → struct blobs *
 	struct list streams, tunnels;
 	struct timer ping;
+	struct sweep sweep;
 	unsigned beginning; // writes without which nobody can be answered
 	int waiting_fd;	    // to listen on once they are done; -1: none
 	bool closing;

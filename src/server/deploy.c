@@ -215,6 +215,8 @@ static void put_app(struct deploy *deploy, struct app_entry *entry, bool new_rel
 	if (new_release) {
 		fill_release(deploy, entry);
 		claims_serialise(server, txn, before, &deploy->wanted->spec);
+		AUTO_FREE char *artifact_key = xasprintf("v1/artifacts/%s/%s", deploy->app.tenant, deploy->wanted->artifact);
+		store_txn_if_exists(txn, artifact_key);
 		release_put(txn, entry, &deploy->release);
 		keep_counts(&deploy->app, &deploy->wanted->spec);
 		spec_clear(&deploy->app.spec);

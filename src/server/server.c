@@ -112,6 +112,7 @@ int server_new(struct loop *loop, const struct platform *platform, struct store 
 	control_open(server);
 	timer_init(&server->ping, loop, ping);
 	timer_set(&server->ping, STREAM_PING_MS);
+	sweep_open(server);
 	*ret = server;
 	return 0;
 }
@@ -139,6 +140,7 @@ void server_free(struct server *server)
 		return;
 	server->closing = true;
 	timer_clear(&server->ping);
+	sweep_close(server);
 	tunnels_close(server);
 	http_server_free(server->http);
 	http_client_free(server->agent);

@@ -3,6 +3,7 @@
 
 #include "server/openapi.h"
 #include "server/route.h"
+#include "store/memory.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -169,6 +170,9 @@ static void test_problems(void **state UNUSED)
 	problem = rig_call(&rig, 400, "POST", APP_PATH "shop/scale", "{\"instances\":\"two\"}");
 	assert_string_equal(json_get_text(problem, "field", ""), "instances");
 	json_decref(problem);
+	problem = rig_call(&rig, 400, "POST", APP_PATH "shop/stop", "{\"gently\":true}");
+	assert_string_equal(json_get_text(problem, "field", ""), "gently");
+	json_decref(problem);
 }
 
 static void test_readyz(void **state UNUSED)
@@ -184,6 +188,37 @@ static void test_readyz(void **state UNUSED)
 	assert_int_equal(json_array_size(json_object_get(second.json, "missing")), 1);
 	rig_router_start(&rig);
 	assert_int_equal(status_for(rig.nobody, "GET", "/readyz"), 200);
+}
+
+// ---- a store that fails
+
+static void fail_writes(struct rig *r, void *arg)
+{
+	store_memory_fault(r->server->store, *(enum store_fault *)arg, 1, 3);
+}
+
+static void test_store_faults(void **state UNUSED)
+{
+	static const struct {
+		enum store_fault fault;
+		unsigned status;
+		const char *words;
+	} cases[] = {
+		{ STORE_FAULT_NO_SPACE, 507, "not made" },
+		{ STORE_FAULT_NOT_APPLIED, 503, "not made" },
+		{ STORE_FAULT_UNKNOWN_NOT_APPLIED, 503, "not known" },
+	};
+	AUTO_FREE char *body = deployment_json("shop", "/x", "shop", 1, ARTIFACT);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		rig_do(&rig, fail_writes, (void *)&cases[i].fault);
+		json_t *problem = rig_call(&rig, cases[i].status, "PUT", APP_PATH "shop", body);
+		assert_non_null(strstr(json_get_text(problem, "detail", ""), cases[i].words));
+		assert_string_not_equal(json_get_text(problem, "hint", ""), "");
+		json_decref(problem);
+	}
+	enum store_fault none = STORE_FAULT_NONE;
+	rig_do(&rig, fail_writes, &none);
+	json_decref(rig_call(&rig, 202, "PUT", APP_PATH "shop", body));
 }
 
 // ---- admission
@@ -408,6 +443,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_access, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_problems, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readyz, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_store_faults, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_admission, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_claims, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_releases, setup, teardown),

@@ -122,6 +122,11 @@ static void record_artifacts(struct rig *rig, void *arg UNUSED)
 	}
 }
 
+static bool are_recorded(struct rig *rig, void *arg UNUSED)
+{
+	return store_get(rig->server->store, "v1/artifacts/default/" ARTIFACT2);
+}
+
 static void open_clients(struct rig *rig)
 {
 	struct err err = {};
@@ -158,6 +163,7 @@ void rig_start(struct rig *rig, bool sqlite)
 	assert_int_equal(pthread_create(&rig->thread, NULL, run_loop, rig), 0);
 	rig_do(rig, open_server, NULL);
 	rig_do(rig, record_artifacts, NULL);
+	rig_until(rig, are_recorded, NULL);
 	open_clients(rig);
 }
 
