@@ -160,8 +160,8 @@ static int attach(int mount, const char *path)
 	return move_mount(mount, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-// An overlay takes layers only from mounts of the caller's own namespace, before Linux 6.15: attach them, on top of each
-// other, for a moment. A descriptor goes on meaning its own mount.
+// An overlay takes layers only from mounts of the caller's own namespace, before Linux 6.15: attach them, on top of
+// each other, for a moment. A descriptor goes on meaning its own mount.
 static int make_overlay_attached(const struct parts *parts, const char *hidden, int *ret_mount, struct err *err)
 {
 	int r = 0;
@@ -180,7 +180,7 @@ static int make_overlay_attached(const struct parts *parts, const char *hidden, 
 static int mount_parts(const struct parts *parts, const char *target, const char *hidden, struct err *err)
 {
 	AUTO_CLOSE int mount = -1;
-	int r = make_overlay(parts, set_lower_fds, &mount, err);
+	int r = make_overlay(parts, set_lower_fds, &mount, NULL);
 	if (r < 0)
 		r = make_overlay_attached(parts, hidden, &mount, err);
 	if (r < 0)
