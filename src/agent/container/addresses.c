@@ -9,7 +9,8 @@
 
 void ipv4_write(uint32_t address, char text[IPV4_TEXT_SIZE])
 {
-	snprintf(text, IPV4_TEXT_SIZE, "%u.%u.%u.%u", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
+	snprintf(text, IPV4_TEXT_SIZE, "%u.%u.%u.%u", address >> 24, address >> 16 & 255, address >> 8 & 255,
+		 address & 255);
 }
 
 int ipv4_parse(const char *text, uint32_t *ret_address)

@@ -9,9 +9,9 @@
 
 struct addresses {
 	uint32_t network, prefix; // network in host byte order; prefix length 16 to 28
-	uint32_t size;		  // number of addresses, the network's own and the broadcast's included
-	uint32_t next;		  // where the search for a free one begins
-	uint64_t *used;		  // one bit an address
+	uint32_t size;            // number of addresses, the network's own and the broadcast's included
+	uint32_t next;            // where the search for a free one begins
+	uint64_t *used;           // one bit an address
 };
 
 #define IPV4_TEXT_SIZE 16
@@ -27,7 +27,8 @@ uint32_t addresses_gateway(const struct addresses *a);
 // A free address, in host byte order; -EADDRNOTAVAIL when all are taken.
 int addresses_take(struct addresses *a, uint32_t *ret_address, struct err *err);
 
-// Marks an address that an adopted instance has; -ERANGE when it is outside the subnet or the gateway's, -EEXIST when taken.
+// Marks an address that an adopted instance has; -ERANGE when it is outside the subnet or the gateway's, -EEXIST when
+// taken.
 int addresses_hold(struct addresses *a, uint32_t address);
 
 void addresses_release(struct addresses *a, uint32_t address); // what is not held is ignored

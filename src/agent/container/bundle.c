@@ -91,7 +91,7 @@ int bundle_write(const struct bundle *bundle, const struct container_host *host,
 		.cgroup = cgroup,
 		.filter = host->filter,
 		.files_limit = host->files_limit,
-		.has_cpu_quota = host->has_cpu_quota,
+		.limits = host->limits,
 	};
 	AUTO_FREE char *config = NULL;
 	r = oci_config(spec, &setting, &config, err);
@@ -110,7 +110,10 @@ int bundle_mount(const struct bundle *bundle, const struct container_host *host,
 	lower[0] = bundle->top;
 	lower[1] = host->base;
 	memcpy(lower + 2, spec->layers, spec->n_layers * sizeof(*lower));
-	struct layers layers = { .lower = lower, .n_lower = n, .writable = spec->writable, .owner = identity_base(spec->address),
+	struct layers layers = { .lower = lower,
+				 .n_lower = n,
+				 .writable = spec->writable,
+				 .owner = identity_base(spec->address),
 				 .identity_fd = identity };
 
 	int r = bundle_unmount(bundle, err); // of an attempt that was cut short

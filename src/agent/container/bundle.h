@@ -1,5 +1,5 @@
-// An instance's bundle on disk: DIR/bundle with config.json, rootfs/ (mount point), parts/ (see layers_mount) and top/, the
-// instance's own layer with etc/hosts, etc/hostname and etc/resolv.conf.
+// An instance's bundle on disk: DIR/bundle with config.json, rootfs/ (mount point), parts/ (see layers_mount) and top/,
+// the instance's own layer with etc/hosts, etc/hostname and etc/resolv.conf.
 #pragma once
 
 #include "agent/container/host.h"

@@ -44,7 +44,8 @@ int cgroup_detect(enum cgroup_version *ret, struct err *err)
 	}
 	if (is_cgroup2(ROOT "/unified")) {
 		err_set(err, -EOPNOTSUPP, "both versions of control groups are mounted, which crun refuses");
-		err_hint(err, "the node's processes must run below the keeper, which detaches " ROOT "/unified for them");
+		err_hint(err,
+			 "the node's processes must run below the keeper, which detaches " ROOT "/unified for them");
 		return -EOPNOTSUPP;
 	}
 	*ret = CGROUP_V1;
@@ -72,12 +73,13 @@ static int write_text(const char *path, const char *text)
 	return write_all(fd, text, strlen(text));
 }
 
-int cgroup_prepare(enum cgroup_version version, const char *platform, bool *ret_cpu_quota, struct err *err)
+int cgroup_prepare(enum cgroup_version version, const char *platform, struct cgroup_limits *ret, struct err *err)
 {
 	char path[CGROUP_PATH_SIZE];
 	cgroup_path(platform, NULL, path);
 	if (version == CGROUP_V1) {
-		*ret_cpu_quota = access(ROOT "/cpu/cpu.cfs_quota_us", W_OK) == 0;
+		ret->cpu_quota = access(ROOT "/cpu/cpu.cfs_quota_us", W_OK) == 0;
+		ret->swap = access(ROOT "/memory/memory.memsw.limit_in_bytes", F_OK) == 0;
 		return 0;
 	}
 
@@ -93,12 +95,14 @@ int cgroup_prepare(enum cgroup_version version, const char *platform, bool *ret_
 		if (r < 0)
 			return err_set_errno(err, r, "cannot use control group controller '%s'", controllers[i] + 1);
 	}
-	AUTO_FREE char *quota = xasprintf("%s/cpu.max", group);
-	*ret_cpu_quota = access(quota, W_OK) == 0;
+	AUTO_FREE char *quota = xasprintf("%s/cpu.max", group), *swap = xasprintf("%s/memory.swap.max", group);
+	ret->cpu_quota = access(quota, W_OK) == 0;
+	ret->swap = access(swap, W_OK) == 0;
 	return 0;
 }
 
-// The number behind key in a file of "key number" lines, or the file's only number when key is NULL. "max" is UINT64_MAX.
+// The number behind key in a file of "key number" lines, or the file's only number when key is NULL. "max" is
+// UINT64_MAX.
 static int read_number(const char *path, const char *key, uint64_t *ret)
 {
 	AUTO_BUF struct buf text = BUF_INIT(FILE_MAX);
@@ -161,7 +165,8 @@ int cgroup_stats(enum cgroup_version version, const char *path, struct container
 	uint64_t cpu = 0, throttled = 0, pids = 0;
 	int r = memory_stats(version, path, &stats);
 	if (r == 0)
-		r = group_number(version, "cpuacct", path, v2 ? "cpu.stat" : "cpuacct.usage", v2 ? "usage_usec" : NULL, &cpu);
+		r = group_number(version, "cpuacct", path, v2 ? "cpu.stat" : "cpuacct.usage", v2 ? "usage_usec" : NULL,
+				 &cpu);
 	if (r == 0)
 		r = group_number(version, "pids", path, "pids.current", NULL, &pids);
 	if (r < 0)
@@ -184,6 +189,21 @@ static void kill_members(const char *directory)
 		kill(pid, SIGKILL);
 }
 
+static int remove_directory(const char *directory, uint64_t deadline_ms);
+
+static void remove_below(const char *directory, uint64_t deadline_ms)
+{
+	DIR *dir = opendir(directory);
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+			continue;
+		AUTO_FREE char *path = xasprintf("%s/%s", directory, entry->d_name);
+		remove_directory(path, deadline_ms);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 static int remove_directory(const char *directory, uint64_t deadline_ms)
 {
 	while (rmdir(directory) < 0) {
@@ -192,6 +212,7 @@ static int remove_directory(const char *directory, uint64_t deadline_ms)
 		if (errno != EBUSY || monotonic_ms() > deadline_ms)
 			return -errno;
 		kill_members(directory);
+		remove_below(directory, deadline_ms);
 		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 	}
 	return 0;

@@ -12,8 +12,13 @@ enum cgroup_version { CGROUP_V1 = 1, CGROUP_V2 = 2 };
 // -EOPNOTSUPP, with a hint, where neither is mounted or both are.
 int cgroup_detect(enum cgroup_version *ret, struct err *err);
 
-// Makes the platform's group and finds whether cpu time can be limited.
-int cgroup_prepare(enum cgroup_version version, const char *platform, bool *ret_cpu_quota, struct err *err);
+// What this machine's kernel can limit beside memory and processes.
+struct cgroup_limits {
+	bool cpu_quota, swap;
+};
+
+// Makes the platform's group.
+int cgroup_prepare(enum cgroup_version version, const char *platform, struct cgroup_limits *ret, struct err *err);
 
 #define CGROUP_PATH_SIZE 128
 // "/dialtone-PLATFORM/INSTANCE"; id NULL: the platform's own.
@@ -24,5 +29,6 @@ int cgroup_oom_kills(enum cgroup_version version, const char *path, uint64_t *re
 
 int cgroup_stats(enum cgroup_version version, const char *path, struct container_stats *ret, struct err *err);
 
-// Kills every process in it and removes it; a group that is gone is success, -EBUSY when processes do not end.
+// Kills every process in it and below, and removes it; a group that is gone is success, -EBUSY when processes do not
+// end.
 int cgroup_remove(enum cgroup_version version, const char *path, struct err *err);

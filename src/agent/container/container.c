@@ -132,6 +132,18 @@ static int create(struct container_host *host, const struct container_spec *spec
 	return r;
 }
 
+// What an attempt that was cut short has left goes first; what runs stays.
+static int make_way(struct container_host *host, const struct container_spec *spec, struct err *err)
+{
+	AUTO_CLOSE int init = crun_open_init(host, spec->id);
+	if (init >= 0)
+		return err_set(err, -EEXIST, "there is a container of '%s' already", spec->id);
+	AUTO_FREE char *state = xasprintf("%s/%s", host->crun_root, spec->id);
+	if (file_exists(state) != 1)
+		return 0;
+	return container_delete(host, spec->id, spec->dir, spec->host_network ? 0 : spec->address, err);
+}
+
 int container_create(struct container_host *host, const struct container_spec *spec, pid_t *ret_pid, int *ret_tty_fd,
 		     struct err *err)
 {
@@ -141,6 +153,9 @@ int container_create(struct container_host *host, const struct container_spec *s
 	if (r < 0)
 		return r;
 
+	r = make_way(host, spec, err);
+	if (r < 0)
+		return r;
 	AUTO_CLOSE int tty_fd = -1;
 	pid_t pid = 0;
 	r = create(host, spec, &pid, &tty_fd, err);

@@ -21,13 +21,14 @@ enum { CRUN_MS = 120000, CONSOLE_MS = 5000, OPTIONS = 5, LOG_SIZE = 1024 };
 
 int crun_spawn(const struct container_host *host, struct crun *crun, struct err *err)
 {
-	static const char *const env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	static const char *const env[] = { "PATH=" CRUN_PATH, NULL };
 	AUTO_CLOSE int log_fd = memfd_create("crun", MFD_CLOEXEC);
 	if (log_fd < 0)
 		return err_set_errno(err, -errno, "cannot run crun");
 
 	AUTO_FREE char *log = xasprintf("--log=/proc/self/fd/%d", log_fd);
-	const char *argv[OPTIONS + CRUN_WORDS + 1] = { "crun", "--root", host->crun_root, "--cgroup-manager=cgroupfs", log };
+	const char *argv[OPTIONS + CRUN_WORDS + 1] = { "crun", "--root", host->crun_root, "--cgroup-manager=cgroupfs",
+						       log };
 	for (size_t i = 0; i < CRUN_WORDS && crun->words[i]; i++)
 		argv[OPTIONS + i] = crun->words[i];
 
@@ -163,7 +164,9 @@ static int receive_fd(int sock)
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec part = { byte, sizeof(byte) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
 	if (recvmsg(sock, &message, MSG_CMSG_CLOEXEC) < 0)
 		return -errno;
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);

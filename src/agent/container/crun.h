@@ -5,19 +5,21 @@
 #include "base/err.h"
 
 #define CRUN_WORDS 16
+#define CRUN_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // A call under way. words holds what comes behind crun's own options, NULL-terminated.
 struct crun {
 	const char *words[CRUN_WORDS];
 	int stdin_fd, stdout_fd, stderr_fd; // -1: /dev/null
-	int pass_fd;			    // further descriptor, or -1
+	int pass_fd;                        // further descriptor, or -1
 
 	pid_t pid;
 	int pidfd;
 	int log_fd;
 };
 
-#define CRUN_INIT ((struct crun){ .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .pass_fd = -1, .pidfd = -1, .log_fd = -1 })
+#define CRUN_INIT                                                                                                      \
+	((struct crun){ .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .pass_fd = -1, .pidfd = -1, .log_fd = -1 })
 
 int crun_spawn(const struct container_host *host, struct crun *crun, struct err *err);
 // Waits; crun is killed after two minutes. An exit status other than 0 is -EIO with crun's own words.

@@ -9,7 +9,8 @@
 #include <sys/mman.h>
 
 // The description goes to crun in memory: nothing to clean up, and secrets in the environment touch no disk.
-static int write_process(const struct container_host *host, const struct container_exec *exec, int *ret_fd, struct err *err)
+static int write_process(const struct container_host *host, const struct container_exec *exec, int *ret_fd,
+			 struct err *err)
 {
 	AUTO_FREE char *json = NULL;
 	int r = oci_process(exec, host->files_limit, &json, err);

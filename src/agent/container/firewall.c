@@ -148,8 +148,8 @@ static int set_tables(struct firewall *firewall, const struct container_member *
 	return run(firewall->nft, &rules, "set the network rules", err);
 }
 
-int firewall_open(struct firewall *firewall, const struct link_net *net, const struct container_member *members, size_t n,
-		  struct err *err)
+int firewall_open(struct firewall *firewall, const struct link_net *net, const struct container_member *members,
+		  size_t n, struct err *err)
 {
 	*firewall = (struct firewall){ .net = *net };
 	int r = open_nft(&firewall->nft, err);
@@ -209,8 +209,10 @@ int firewall_remove_tables(const char *platform, struct err *err)
 	if (r < 0)
 		return r;
 	AUTO_BUF struct buf rules = BUF_INIT(RULES_MAX);
-	add_expanded(&rules, "add table bridge dialtone_$\ndelete table bridge dialtone_$\n"
-			     "add table inet dialtone_$\ndelete table inet dialtone_$\n", platform, "");
+	add_expanded(&rules,
+		     "add table bridge dialtone_$\ndelete table bridge dialtone_$\n"
+		     "add table inet dialtone_$\ndelete table inet dialtone_$\n",
+		     platform, "");
 	r = run(nft, &rules, "remove the network rules", err);
 	nft_ctx_free(nft);
 	return r;

@@ -54,12 +54,27 @@ static int open_folders(struct container_host *host, const char *data, struct er
 	return r;
 }
 
+static int find_crun(struct err *err)
+{
+	AUTO_FREE char *folders = xstrdup(CRUN_PATH);
+	char *rest = folders;
+	for (char *folder; (folder = strsep(&rest, ":"));) {
+		AUTO_FREE char *path = xasprintf("%s/crun", folder);
+		if (access(path, X_OK) == 0)
+			return 0;
+	}
+	err_set(err, -ENOENT, "no crun in %s", CRUN_PATH);
+	return err_hint(err, "install it: apt-get install crun");
+}
+
 static int open_parts(struct container_host *host, const char *data, const struct container_member *members, size_t n,
 		      struct err *err)
 {
-	int r = cgroup_detect(&host->cgroups, err);
+	int r = find_crun(err);
 	if (r == 0)
-		r = cgroup_prepare(host->cgroups, host->platform, &host->has_cpu_quota, err);
+		r = cgroup_detect(&host->cgroups, err);
+	if (r == 0)
+		r = cgroup_prepare(host->cgroups, host->platform, &host->limits, err);
 	if (r == 0)
 		r = open_folders(host, data, err);
 	if (r == 0)

@@ -11,11 +11,11 @@
 struct container_host {
 	char *platform;
 	char *crun_root; // crun's state
-	char *base;	 // directory: the layer on top of every other, with mount points and the init
-	char *filter;	 // system calls, compiled, base64
+	char *base;      // directory: the layer on top of every other, with mount points and the init
+	char *filter;    // system calls, compiled, base64
 	struct link_net net;
 	enum cgroup_version cgroups;
-	bool has_cpu_quota;
+	struct cgroup_limits limits;
 	uint64_t files_limit; // descriptors a process in a container may have
 
 	pthread_mutex_t lock;

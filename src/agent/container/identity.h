@@ -23,7 +23,8 @@ unsigned identity_map(uint32_t base, uint32_t id, struct identity_extent extents
 // What an id inside is on the machine; UINT32_MAX when it does not exist.
 uint32_t identity_outside(uint32_t base, uint32_t id, uint32_t inside);
 
-// A user namespace that has the mapping and no process, to be named in mount_setattr(2). A descriptor, or a negative errno.
+// A user namespace that has the mapping and no process, to be named in mount_setattr(2). A descriptor, or a negative
+// errno.
 int identity_userns_open(uint32_t base, uint32_t uid, uint32_t gid);
 
 // What ids inside a running process's user namespace are on the machine. -ERANGE when they do not exist there.

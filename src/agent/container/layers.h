@@ -1,4 +1,5 @@
-// An instance's root file system: layers, shared by all instances, as an overlay that shows them with the instance's ids.
+// An instance's root file system: layers, shared by all instances, as an overlay that shows them with the instance's
+// ids.
 #pragma once
 
 #include "base/err.h"
@@ -10,8 +11,9 @@
 struct layers {
 	const char *const *lower; // directories, top first
 	size_t n_lower;
-	const char *writable; // directory for changes (upper/, work/), or NULL: read-only. Files in it have the machine's ids
-	uint32_t owner;	      // of the root directory when it is writable: uid 0 inside, as the machine sees it
+	const char *writable; // directory for changes (upper/, work/), or NULL: read-only. Files in it have the
+			      // machine's ids
+	uint32_t owner;       // of the root directory when it is writable: uid 0 inside, as the machine sees it
 	int identity_fd;      // from identity_userns_open
 };
 

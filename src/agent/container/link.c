@@ -33,8 +33,8 @@ void link_name(const char *platform, uint32_t address, char name[LINK_NAME_SIZE]
 void link_mac(uint32_t address, char text[LINK_MAC_SIZE])
 {
 	// Locally administered (IEEE 802: second lowest bit of the first byte).
-	snprintf(text, LINK_MAC_SIZE, "02:d1:%02x:%02x:%02x:%02x", address >> 24, address >> 16 & 255, address >> 8 & 255,
-		 address & 255);
+	snprintf(text, LINK_MAC_SIZE, "02:d1:%02x:%02x:%02x:%02x", address >> 24, address >> 16 & 255,
+		 address >> 8 & 255, address & 255);
 }
 
 static void socket_clear(struct nl_sock **sock)
@@ -68,9 +68,9 @@ static int nl_err(struct err *err, int nl_code, const char *what)
 	static const struct {
 		int nl, code;
 	} codes[] = {
-		{ NLE_EXIST, -EEXIST },	    { NLE_NODEV, -ENODEV },	    { NLE_OBJ_NOTFOUND, -ENODEV },
-		{ NLE_PERM, -EPERM },	    { NLE_OPNOTSUPP, -EOPNOTSUPP }, { NLE_BUSY, -EBUSY },
-		{ NLE_NOMEM, -ENOMEM },	    { NLE_NOACCESS, -EACCES },
+		{ NLE_EXIST, -EEXIST }, { NLE_NODEV, -ENODEV },         { NLE_OBJ_NOTFOUND, -ENODEV },
+		{ NLE_PERM, -EPERM },   { NLE_OPNOTSUPP, -EOPNOTSUPP }, { NLE_BUSY, -EBUSY },
+		{ NLE_NOMEM, -ENOMEM }, { NLE_NOACCESS, -EACCES },
 	};
 	int code = -EIO;
 	for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
@@ -134,7 +134,8 @@ static int check_overlap(struct nl_sock *sock, const struct link_net *net, int b
 			continue;
 		struct nl_addr *local = rtnl_addr_get_local(addr);
 		uint32_t other = ntohl(*(uint32_t *)nl_addr_get_binary_addr(local));
-		uint32_t prefix = nl_addr_get_prefixlen(local) < net->prefix ? nl_addr_get_prefixlen(local) : net->prefix;
+		uint32_t prefix =
+			nl_addr_get_prefixlen(local) < net->prefix ? nl_addr_get_prefixlen(local) : net->prefix;
 		if (prefix && (other ^ net->gateway) >> (32 - prefix))
 			continue;
 		char text[IPV4_TEXT_SIZE], name[IF_NAMESIZE] = "?";

@@ -9,9 +9,9 @@
 #define LINK_NAME_SIZE 16
 #define LINK_MAC_SIZE 18
 
-void link_bridge_name(const char *platform, char name[LINK_NAME_SIZE]);		  // "dta1b2c3"
+void link_bridge_name(const char *platform, char name[LINK_NAME_SIZE]);            // "dta1b2c3"
 void link_name(const char *platform, uint32_t address, char name[LINK_NAME_SIZE]); // "dta1b2c3.5" (host part in hex)
-void link_mac(uint32_t address, char text[LINK_MAC_SIZE]);			  // follows from the address
+void link_mac(uint32_t address, char text[LINK_MAC_SIZE]);                         // follows from the address
 
 struct link_net {
 	const char *platform;

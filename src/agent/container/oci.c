@@ -9,11 +9,13 @@
 enum { DEFAULT_PIDS = 512, CPU_PERIOD_US = 100000, FILE_BLOCK = 4096, SPARE_INODES = 1024 };
 static const uint64_t DEFAULT_SCRATCH = 64ull << 20;
 
+// clang-format off
 static const char *const masked[] = {
-	"/proc/acpi",	    "/proc/asound",	  "/proc/interrupts",	"/proc/kcore", "/proc/keys", "/proc/latency_stats",
-	"/proc/sched_debug", "/proc/scsi",	  "/proc/timer_list",	"/proc/timer_stats",
+	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
 	"/sys/devices/virtual/powercap", "/sys/firmware",
 };
+// clang-format on
 
 static const char *const readonly[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
 
@@ -48,12 +50,14 @@ static json_t *limit(const char *type, uint64_t value)
 // What application and exec have in common: no capability, no way to gain one.
 static json_t *hardened_process(uint32_t uid, uint32_t gid, const char *cwd, bool tty, uint64_t files_limit)
 {
+	// clang-format off
 	json_t *process = json_pack("{s:b, s:{s:i, s:i, s:i}, s:s, s:b, s:{s:[], s:[], s:[], s:[], s:[]}}",
 		"terminal", tty,
 		"user", "uid", (int)uid, "gid", (int)gid, "umask", 022,
 		"cwd", str_empty(cwd) ? "/" : cwd,
 		"noNewPrivileges", true,
 		"capabilities", "bounding", "effective", "inheritable", "permitted", "ambient");
+	// clang-format on
 	if (process)
 		json_object_set_new(process, "rlimits",
 				    json_pack("[o, o]", limit("RLIMIT_NOFILE", files_limit), limit("RLIMIT_CORE", 0)));
@@ -96,15 +100,16 @@ static void add_mount(json_t *mounts, const char *target, const char *type, cons
 	char *at = copy;
 	for (char *option; (option = strsep(&at, ","));)
 		add_text(list, option);
-	json_array_append_new(mounts, json_pack("{s:s, s:s, s:s, s:o}", "destination", target, "type", type, "source", type,
-						"options", list));
+	json_array_append_new(mounts, json_pack("{s:s, s:s, s:s, s:o}", "destination", target, "type", type, "source",
+						type, "options", list));
 }
 
 // A file system in memory with a bound on bytes and on files.
 static void add_scratch(json_t *mounts, const char *target, const char *flags, uint64_t bytes)
 {
-	AUTO_FREE char *options = xasprintf("nosuid,nodev,%s,size=%llu,nr_inodes=%llu", flags, (unsigned long long)bytes,
-					    (unsigned long long)(bytes / FILE_BLOCK + SPARE_INODES));
+	AUTO_FREE char *options =
+		xasprintf("nosuid,nodev,%s,size=%llu,nr_inodes=%llu", flags, (unsigned long long)bytes,
+			  (unsigned long long)(bytes / FILE_BLOCK + SPARE_INODES));
 	add_mount(mounts, target, "tmpfs", options);
 }
 
@@ -112,9 +117,9 @@ static int add_binds(json_t *mounts, const struct container_spec *spec, struct e
 {
 	for (size_t i = 0; i < spec->n_binds; i++) {
 		const struct container_bind *bind = &spec->binds[i];
-		json_t *mount = json_pack("{s:s, s:s, s:s, s:[s, s, s, s]}", "destination", bind->target, "type", "bind",
-					  "source", bind->source, "options", "rbind", bind->writable ? "rw" : "ro", "nosuid",
-					  "nodev");
+		json_t *mount = json_pack("{s:s, s:s, s:s, s:[s, s, s, s]}", "destination", bind->target, "type",
+					  "bind", "source", bind->source, "options", "rbind",
+					  bind->writable ? "rw" : "ro", "nosuid", "nodev");
 		if (!mount)
 			return err_set(err, -EINVAL, "path of a bind mount is not UTF-8 text");
 		json_array_append_new(mounts, mount);
@@ -163,38 +168,51 @@ static json_t *namespaces(bool host_network)
 	return array;
 }
 
-static json_t *resources(const struct container_spec *spec, bool has_cpu_quota)
+static json_t *memory_limits(uint64_t bytes, bool swap)
 {
-	uint32_t pids = spec->pids ? spec->pids : DEFAULT_PIDS;
-	json_t *limits = json_pack("{s:{s:i}}", "pids", "limit", (int)pids);
-	if (spec->memory_bytes)
-		json_object_set_new(limits, "memory", json_pack("{s:I}", "limit", (json_int_t)spec->memory_bytes));
-	if (!spec->cpu_millis)
-		return limits;
+	json_t *memory = json_pack("{s:I}", "limit", (json_int_t)bytes);
+	if (swap) // memory and swap together: none of the latter
+		json_object_set_new(memory, "swap", json_integer((json_int_t)bytes));
+	return memory;
+}
 
-	// A share for when the machine is full (1024 a core), and a ceiling.
+// A share for when the machine is full (1024 a core), and a ceiling.
+static json_t *cpu_limits(const struct container_spec *spec, bool quota_works)
+{
 	json_int_t shares = spec->cpu_millis * 1024ll / 1000;
 	json_t *cpu = json_pack("{s:I}", "shares", shares < 2 ? 2 : shares);
-	if (has_cpu_quota) {
+	if (quota_works) {
 		json_int_t quota = (json_int_t)spec->cpu_millis * CPU_PERIOD_US / 1000;
 		json_object_set_new(cpu, "quota", json_integer(quota < 1000 ? 1000 : quota));
 		json_object_set_new(cpu, "period", json_integer(CPU_PERIOD_US));
 	}
-	json_object_set_new(limits, "cpu", cpu);
+	return cpu;
+}
+
+static json_t *resources(const struct container_spec *spec, const struct cgroup_limits *possible)
+{
+	uint32_t pids = spec->pids ? spec->pids : DEFAULT_PIDS;
+	json_t *limits = json_pack("{s:{s:i}}", "pids", "limit", (int)pids);
+	if (spec->memory_bytes)
+		json_object_set_new(limits, "memory", memory_limits(spec->memory_bytes, possible->swap));
+	if (spec->cpu_millis)
+		json_object_set_new(limits, "cpu", cpu_limits(spec, possible->cpu_quota));
 	return limits;
 }
 
 static void add_linux(json_t *config, const struct container_spec *spec, const struct oci_setting *setting)
 {
 	uint32_t base = identity_base(spec->address);
+	// clang-format off
 	json_object_set_new(config, "linux", json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}",
 		"cgroupsPath", setting->cgroup,
 		"uidMappings", mapping(base, spec->uid),
 		"gidMappings", mapping(base, spec->gid),
 		"namespaces", namespaces(spec->host_network),
-		"resources", resources(spec, setting->has_cpu_quota),
+		"resources", resources(spec, &setting->limits),
 		"maskedPaths", texts(masked, ARRAY_LEN(masked)),
 		"readonlyPaths", texts(readonly, ARRAY_LEN(readonly))));
+	// clang-format on
 }
 
 static int finish(json_t *value, char **ret_json, struct err *err)
@@ -213,11 +231,13 @@ static void json_clear(json_t **value)
 
 int oci_config(const struct container_spec *spec, const struct oci_setting *setting, char **ret_json, struct err *err)
 {
+	// clang-format off
 	CLEANUP(json_clear) json_t *config = json_pack("{s:s, s:{s:s, s:b}, s:s, s:{s:s}}",
 		"ociVersion", "1.0.2",
 		"root", "path", "rootfs", "readonly", spec->writable == NULL,
 		"hostname", str_empty(spec->hostname) ? spec->id : spec->hostname,
 		"annotations", "run.oci.seccomp_bpf_data", setting->filter);
+	// clang-format on
 	if (!config)
 		return err_set(err, -EINVAL, "host name is not UTF-8 text");
 

@@ -1,15 +1,16 @@
-// What crun reads: the bundle's configuration (OCI runtime specification 1.0.2) and the description of a further process.
-// Pure: text out.
+// What crun reads: the bundle's configuration (OCI runtime specification 1.0.2) and the description of a further
+// process. Pure: text out.
 #pragma once
 
+#include "agent/container/cgroup.h"
 #include "agent/container/container.h"
 #include "base/err.h"
 
 struct oci_setting {
-	const char *cgroup;	 // path below the cgroup root
-	const char *filter;	 // from syscalls_compile
-	uint64_t files_limit;	 // descriptors a process may have; not more than this process may
-	bool has_cpu_quota;	 // the machine's kernel can limit cpu time
+	const char *cgroup;   // path below the cgroup root
+	const char *filter;   // from syscalls_compile
+	uint64_t files_limit; // descriptors a process may have; not more than this process may
+	struct cgroup_limits limits;
 };
 
 // The init that is process 1, as the container sees it.

@@ -75,7 +75,10 @@ static const char *const forbidden[] = {
 };
 // clang-format on
 
-enum { NAMESPACES = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET };
+enum {
+	NAMESPACES = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
+		     CLONE_NEWNET
+};
 enum { ANY = -1, TYPE = 0xf, MPTCP = 262 };
 
 // Local and TCP/UDP sockets, and asking for one's own interfaces. No raw, packet, vsock, algorithm or other families.
@@ -145,8 +148,8 @@ static int refuse_sockets(scmp_filter_ctx filter)
 			return r;
 	}
 	for (int family = AF_INET; family <= AF_INET6; family += AF_INET6 - AF_INET) {
-		int r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 2,
-					 IS(0, UINT32_MAX, family), IS(1, TYPE, SOCK_RAW));
+		int r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 2, IS(0, UINT32_MAX, family),
+					 IS(1, TYPE, SOCK_RAW));
 		if (r < 0)
 			return r;
 	}
@@ -183,7 +186,8 @@ static int build(scmp_filter_ctx filter)
 	if (r < 0)
 		return r;
 
-	static int (*const parts[])(scmp_filter_ctx) = { check_clone, check_personality, allow_sockets, refuse_sockets };
+	static int (*const parts[])(scmp_filter_ctx) = { check_clone, check_personality, allow_sockets,
+							 refuse_sockets };
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
 		r = parts[i](filter);
 		if (r < 0)

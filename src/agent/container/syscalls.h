@@ -1,5 +1,5 @@
-// The system calls an application may make, as a compiled filter. What the list does not name fails with ENOSYS, so that
-// C libraries fall back as on an older kernel; what an attacker would want fails with EPERM.
+// The system calls an application may make, as a compiled filter. What the list does not name fails with ENOSYS, so
+// that C libraries fall back as on an older kernel; what an attacker would want fails with EPERM.
 #pragma once
 
 #include "base/err.h"

@@ -121,7 +121,8 @@ static void read_only(const char *path)
 
 static void mounts(void)
 {
-	static const char *const paths[] = { "/", "/sys", "/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/sysrq-trigger" };
+	static const char *const paths[] = { "/",         "/sys",     "/proc/sys",          "/proc/irq",
+					     "/proc/bus", "/proc/fs", "/proc/sysrq-trigger" };
 	for (size_t i = 0; i < LEN(paths); i++)
 		read_only(paths[i]);
 	refused("mount_tmpfs", mount("none", "/tmp", "tmpfs", 0, NULL));
@@ -143,7 +144,8 @@ static void mounts(void)
 	refused("swapon", swapon("/tmp/swap", 0));
 	refused("quotactl", syscall(SYS_quotactl, 0, NULL, 0, NULL));
 	refused("open_by_handle", syscall(SYS_open_by_handle_at, AT_FDCWD, &(uint64_t[4]){ 8 }, O_RDONLY));
-	refused("name_to_handle", syscall(SYS_name_to_handle_at, AT_FDCWD, "/", &(uint64_t[32]){ 128 }, &(int){ 0 }, 0));
+	refused("name_to_handle",
+		syscall(SYS_name_to_handle_at, AT_FDCWD, "/", &(uint64_t[32]){ 128 }, &(int){ 0 }, 0));
 	refused("fanotify", syscall(SYS_fanotify_init, 0, 0));
 }
 
@@ -174,8 +176,9 @@ static void namespaces(void)
 		const char *name;
 		unsigned long flag;
 	} kinds[] = {
-		{ "user", CLONE_NEWUSER }, { "mount", CLONE_NEWNS }, { "net", CLONE_NEWNET },	    { "pid", CLONE_NEWPID },
-		{ "uts", CLONE_NEWUTS },   { "ipc", CLONE_NEWIPC },  { "cgroup", CLONE_NEWCGROUP },
+		{ "user", CLONE_NEWUSER },     { "mount", CLONE_NEWNS }, { "net", CLONE_NEWNET },
+		{ "pid", CLONE_NEWPID },       { "uts", CLONE_NEWUTS },  { "ipc", CLONE_NEWIPC },
+		{ "cgroup", CLONE_NEWCGROUP },
 	};
 	char name[64];
 	for (size_t i = 0; i < LEN(kinds); i++) {
@@ -367,9 +370,32 @@ static void processes(void)
 	int n = 0;
 	for (struct dirent *entry; dir && (entry = readdir(dir));)
 		n += entry->d_name[0] >= '1' && entry->d_name[0] <= '9';
+	if (dir)
+		closedir(dir);
 	works("few_processes", n >= 2 && n <= 4, "others' processes are visible");
 	struct stat st;
 	works("own_uid_on_files", stat("/bin/probe", &st) == 0 && st.st_uid == 0, "layers do not belong to root");
+}
+
+static int descriptors(const char *path)
+{
+	DIR *dir = opendir(path);
+	int n = 0;
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
+		n += entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+// Nothing that the platform had open may have come along.
+static void inherited(void)
+{
+	works("own_descriptors", descriptors("/proc/self/fd") <= 4, "more than the standard three");
+	works("init_descriptors", descriptors("/proc/1/fd") <= 5,
+	      "more than the standard three and a signal descriptor");
+	works("plain_environment", getenv("LISTEN_FDS") == NULL && getenv("NOTIFY_SOCKET") == NULL,
+	      "the platform's own");
 }
 
 static void usable(void)
@@ -394,6 +420,7 @@ int kernel(void)
 {
 	usable();
 	processes();
+	inherited();
 	identity();
 	files();
 	mounts();
@@ -402,4 +429,3 @@ int kernel(void)
 	sockets();
 	return failures != 0;
 }
-

@@ -87,18 +87,18 @@ int network(int argc, char **argv)
 		long (*reach)(const char *);
 		bool good;
 	} keys[] = {
-		{ "friend", reach, true },	   // an instance of the same environment
+		{ "friend", reach, true }, // an instance of the same environment
 		{ "friend_udp", reach_udp, true },
-		{ "stranger", reach, false },	   // one of another environment
+		{ "stranger", reach, false }, // one of another environment
 		{ "stranger_udp", reach_udp, false },
-		{ "neighbour", reach, false },	   // one of another platform
-		{ "gateway", reach, false },	   // the machine, by its addresses
+		{ "neighbour", reach, false }, // one of another platform
+		{ "gateway", reach, false },   // the machine, by its addresses
 		{ "gateway_udp", reach_udp, false },
 		{ "machine", reach, false },
 		{ "machine_udp", reach_udp, false },
 		{ "link_local", reach, false },
 		{ "loopback", reach, false },
-		{ "outside", reach, true },	   // beyond the machine
+		{ "outside", reach, true }, // beyond the machine
 		{ "outside_link_local", reach, false },
 	};
 	for (int i = 0; i < argc; i++) {
@@ -134,8 +134,8 @@ int serve(int port)
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
 	int on = 1, tcp = socket(AF_INET, SOCK_STREAM, 0), udp = socket(AF_INET, SOCK_DGRAM, 0);
 	setsockopt(tcp, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(tcp, (struct sockaddr *)&any, sizeof(any)) < 0 || bind(udp, (struct sockaddr *)&any, sizeof(any)) < 0 ||
-	    listen(tcp, 16) < 0) {
+	if (bind(tcp, (struct sockaddr *)&any, sizeof(any)) < 0 ||
+	    bind(udp, (struct sockaddr *)&any, sizeof(any)) < 0 || listen(tcp, 16) < 0) {
 		perror("serve");
 		return 1;
 	}
@@ -160,4 +160,3 @@ int serve(int port)
 		}
 	}
 }
-

@@ -8,7 +8,8 @@
 //   probe kernel                            the machine, its kernel and file systems
 //   probe network KEY=ADDR[:PORT]...        keys: see network()
 //   probe limits PIDS SCRATCH_BYTES         fork and fill until refused
-//   probe eat BYTES | exit N | wait | whoami | serve PORT | open-stdout | echo WORD... | cat | env | orphan | write PATH...
+//   probe eat BYTES | exit N | wait | whoami | serve PORT | open-stdout | echo WORD... | cat | env | orphan | write
+//   PATH...
 #include "probe.h"
 
 #include <errno.h>

@@ -12,8 +12,8 @@ void refused(const char *name, long result); // a result of 0 or more: a hole; e
 void works(const char *name, bool good, const char *reason);
 long try_open(const char *path, int flags);
 
-int kernel(void);		       // machine, kernel, file systems
-int network(int argc, char **argv);    // KEY=ADDR[:PORT]
+int kernel(void);                   // machine, kernel, file systems
+int network(int argc, char **argv); // KEY=ADDR[:PORT]
 int serve(int port);
 int limits(int pids, uint64_t scratch); // fork and fill until refused
 int eat(uint64_t bytes);

@@ -83,7 +83,8 @@ static void environment(void **state)
 static void words_arrive_as_they_are(void **state)
 {
 	(void)state;
-	static const char *const words[] = { "/bin/probe", "echo", "two words", "\"quoted\"", "$HOME", "--", "ünïcode", "", NULL };
+	static const char *const words[] = { "/bin/probe", "echo",    "two words", "\"quoted\"", "$HOME",
+					     "--",         "ünïcode", "",          NULL };
 	struct instance instance;
 	AUTO_BUF struct buf output = BUF_INIT(1 << 16);
 	instance_init(&instance, &stage, "words", words);
@@ -207,8 +208,13 @@ static void half_made_is_cleaned(void **state)
 	assert_int_equal(unlink(status), 0); // crun was killed before it wrote this
 	assert_int_equal(container_delete(stage.host, "half", instance.dir, instance.spec.address, &err), 0);
 	assert_true(WIFSIGNALED(instance_wait(&instance)));
+	assert_int_equal(container_create(stage.host, &instance.spec, &instance.pid, NULL, &err), 0);
+	kill(instance.pid, SIGKILL); // the machine's power failed here, say: only files are left
+	instance_wait(&instance);
 	instance_start(&instance, &stage);
 	assert_true(instance_expect(&instance, "waiting"));
+	assert_int_equal(container_create(stage.host, &instance.spec, &instance.pid, NULL, &err), -EEXIST);
+	assert_int_equal(container_kill(stage.host, "half", SIGTERM, NULL), 0); // it was left alone
 	instance_clear(&instance, &stage);
 }
 
@@ -268,8 +274,13 @@ static int exec(const char *id, const char *const *words, uint32_t uid, const ch
 	int in[2], out[2];
 	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-	struct container_exec spec = { .words = words, .env = env, .uid = uid, .gid = uid,
-				       .stdin_fd = in[0], .stdout_fd = out[1], .stderr_fd = out[1] };
+	struct container_exec spec = { .words = words,
+				       .env = env,
+				       .uid = uid,
+				       .gid = uid,
+				       .stdin_fd = in[0],
+				       .stdout_fd = out[1],
+				       .stderr_fd = out[1] };
 	pid_t pid;
 	int pidfd;
 	struct err err = { 0 };
@@ -355,12 +366,18 @@ static bool tty_expect(int fd, const char *text)
 static void exec_on_a_terminal(void **state)
 {
 	(void)state;
-	static const char *const env_words[] = { "probe", "env", NULL }, *const wait_there[] = { "probe", "wait", NULL };
+	static const char *const env_words[] = { "probe", "env", NULL }, *const wait_there[] = { "probe", "wait",
+												 NULL };
 	struct instance instance;
 	instance_init(&instance, &stage, "tty", wait_words);
 	instance_start(&instance, &stage);
-	struct container_exec spec = { .words = env_words, .env = (const char *const[]){ "PATH=/bin", NULL }, .uid = 1000,
-				       .gid = 1000, .tty = true, .cols = 100, .rows = 30 };
+	struct container_exec spec = { .words = env_words,
+				       .env = (const char *const[]){ "PATH=/bin", NULL },
+				       .uid = 1000,
+				       .gid = 1000,
+				       .tty = true,
+				       .cols = 100,
+				       .rows = 30 };
 	pid_t pid;
 	int pidfd, tty_fd = -1;
 	struct err err = { 0 };
@@ -388,8 +405,13 @@ static void exec_is_signalled(void **state)
 	instance_start(&instance, &stage);
 	int out[2];
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-	struct container_exec spec = { .words = wait_words, .env = (const char *const[]){ "PATH=/bin", NULL }, .uid = 1000,
-				       .gid = 1000, .stdin_fd = -1, .stdout_fd = out[1], .stderr_fd = out[1] };
+	struct container_exec spec = { .words = wait_words,
+				       .env = (const char *const[]){ "PATH=/bin", NULL },
+				       .uid = 1000,
+				       .gid = 1000,
+				       .stdin_fd = -1,
+				       .stdout_fd = out[1],
+				       .stderr_fd = out[1] };
 	pid_t pid;
 	int pidfd;
 	assert_int_equal(container_exec(stage.host, "sig", &spec, &pid, &pidfd, NULL, NULL), 0);

@@ -1,5 +1,5 @@
-// The probe (tests/e2e/probe), which tries what must not be possible, run in containers: as the application's user and as
-// root of the user namespace.
+// The probe (tests/e2e/probe), which tries what must not be possible, run in containers: as the application's user and
+// as root of the user namespace.
 #include "stage.h"
 
 #include "base/str.h"

@@ -1,5 +1,5 @@
-// Who reaches whom: two environments of one platform, a second platform, the machine and the world outside, all in network
-// namespaces of the test's own.
+// Who reaches whom: two environments of one platform, a second platform, the machine and the world outside, all in
+// network namespaces of the test's own.
 #include "stage.h"
 
 #include "base/str.h"
@@ -91,12 +91,14 @@ static void open_world(void)
 				       "ip link set lo up; ip link set world up; ip addr add " OUTSIDE "/24 dev world\n"
 				       "ip addr add " OUTSIDE_LINK_LOCAL "/32 dev world\n"
 				       "ip route add 100.64.0.0/10 via 198.51.100.1\n"
-				       "exec \"$0\" serve " PORT, &outside_out);
-	AUTO_FREE char *script = xasprintf("until [ \"$(readlink /proc/%d/ns/net)\" != \"$(readlink /proc/self/ns/net)\" ];"
-					   " do sleep 0.02; done; ip link add uplink type veth peer name world netns %d\n"
-					   "ip link set uplink up; ip addr add 198.51.100.1/24 dev uplink\n"
-					   "ip route add default via " OUTSIDE "; ip route add " OUTSIDE_LINK_LOCAL " dev uplink",
-					   outside_pid, outside_pid);
+				       "exec \"$0\" serve " PORT,
+				       &outside_out);
+	AUTO_FREE char *script =
+		xasprintf("until [ \"$(readlink /proc/%d/ns/net)\" != \"$(readlink /proc/self/ns/net)\" ];"
+			  " do sleep 0.02; done; ip link add uplink type veth peer name world netns %d\n"
+			  "ip link set uplink up; ip addr add 198.51.100.1/24 dev uplink\n"
+			  "ip route add default via " OUTSIDE "; ip route add " OUTSIDE_LINK_LOCAL " dev uplink",
+			  outside_pid, outside_pid);
 	sh(script);
 	wait_until_reached(MACHINE);
 	wait_until_reached(LINK_LOCAL);
@@ -176,13 +178,21 @@ static void check_from_inside(uint32_t uid)
 	begin_round();
 	uint32_t gateway = container_host_gateway(one.host);
 	char *words[] = {
-		xstrdup("probe"), xstrdup("network"),
-		word("friend", friend.spec.address), word("friend_udp", friend.spec.address),
-		word("stranger", stranger.spec.address), word("stranger_udp", stranger.spec.address),
-		word("neighbour", neighbour.spec.address), word("gateway", gateway), word("gateway_udp", gateway),
-		xstrdup("machine=" MACHINE ":" PORT), xstrdup("machine_udp=" MACHINE ":" PORT),
-		xstrdup("machine=198.51.100.1:" PORT), xstrdup("link_local=" LINK_LOCAL ":" PORT),
-		xstrdup("outside=" OUTSIDE ":" PORT), xstrdup("outside_link_local=" OUTSIDE_LINK_LOCAL ":" PORT),
+		xstrdup("probe"),
+		xstrdup("network"),
+		word("friend", friend.spec.address),
+		word("friend_udp", friend.spec.address),
+		word("stranger", stranger.spec.address),
+		word("stranger_udp", stranger.spec.address),
+		word("neighbour", neighbour.spec.address),
+		word("gateway", gateway),
+		word("gateway_udp", gateway),
+		xstrdup("machine=" MACHINE ":" PORT),
+		xstrdup("machine_udp=" MACHINE ":" PORT),
+		xstrdup("machine=198.51.100.1:" PORT),
+		xstrdup("link_local=" LINK_LOCAL ":" PORT),
+		xstrdup("outside=" OUTSIDE ":" PORT),
+		xstrdup("outside_link_local=" OUTSIDE_LINK_LOCAL ":" PORT),
 		say(friend.spec.address, gateway, "spoofed-gateway"),
 		say(friend.spec.address, stranger.spec.address, "spoofed-stranger"),
 		say(friend.spec.address, 0x0a000001, "spoofed-outside"),
@@ -193,7 +203,8 @@ static void check_from_inside(uint32_t uid)
 		say(stranger.spec.address, friend.spec.address, "spoofed-friend"),
 		say(stranger.spec.address, 0, "trespass"),
 		say(0x64403fff, 0, "broadcast"), // 100.64.63.255
-		say(friend.spec.address, 0, end_word), NULL,
+		say(friend.spec.address, 0, end_word),
+		NULL,
 	};
 	struct instance prober;
 	instance_init(&prober, &one, "prober", (const char *const *)words);
@@ -264,12 +275,13 @@ static void spoofed_packets_stay(void **state)
 	AUTO_FREE char *by_mac_outside = say(OUTSIDE_ADDRESS, 0, "spoofed-mac");
 	AUTO_FREE char *friend_end = say(friend.spec.address, 0, end_word);
 	AUTO_FREE char *outside_end = say(OUTSIDE_ADDRESS, 0, end_word);
-	AUTO_FREE char *script = xasprintf(
-		"exec nsenter -t %d -n sh -ec 'P=%s; ip addr add %s/32 dev eth0; $P network %s %s; ip addr del %s/32 dev eth0\n"
-		"M=$(ip -o link show eth0 | sed \"s/.*ether \\([0-9a-f:]*\\).*/\\1/\")\n"
-		"ip link set eth0 address 02:d1:64:40:30:99; $P network %s %s\n"
-		"ip link set eth0 address $M; $P network %s %s'",
-		spoofer.pid, probe, ally_text, to_friend, to_outside, ally_text, by_mac, by_mac_outside, friend_end, outside_end);
+	AUTO_FREE char *script = xasprintf("exec nsenter -t %d -n sh -ec 'P=%s; ip addr add %s/32 dev eth0; $P network "
+					   "%s %s; ip addr del %s/32 dev eth0\n"
+					   "M=$(ip -o link show eth0 | sed \"s/.*ether \\([0-9a-f:]*\\).*/\\1/\")\n"
+					   "ip link set eth0 address 02:d1:64:40:30:99; $P network %s %s\n"
+					   "ip link set eth0 address $M; $P network %s %s'",
+					   spoofer.pid, probe, ally_text, to_friend, to_outside, ally_text, by_mac,
+					   by_mac_outside, friend_end, outside_end);
 	sh(script);
 	check_heard();
 	instance_clear(&spoofer, &one);
@@ -280,8 +292,8 @@ static void outside_reaches_no_instance(void **state)
 	(void)state;
 	char address[IPV4_TEXT_SIZE];
 	ipv4_write(friend.spec.address, address);
-	AUTO_FREE char *script = xasprintf("nsenter -t %d -n %s network stranger=%s:" PORT " gateway=100.64.48.1:9", outside_pid,
-					   probe, address);
+	AUTO_FREE char *script = xasprintf("nsenter -t %d -n %s network stranger=%s:" PORT " gateway=100.64.48.1:9",
+					   outside_pid, probe, address);
 	sh(script);
 }
 

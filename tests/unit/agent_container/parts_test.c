@@ -64,8 +64,17 @@ static void addresses_are_held(void **state)
 static void subnets_are_checked(void **state)
 {
 	(void)state;
-	static const char *const bad[] = { "", "100.64.16.0", "100.64.16.0/15", "100.64.16.0/29", "100.64.16.1/20", "100.64.16/20",
-					   "100.64.16.0/20x", "300.1.1.0/24", "1.2.3.4.0/24", " 10.0.0.0/16", "a/b" };
+	static const char *const bad[] = { "",
+					   "100.64.16.0",
+					   "100.64.16.0/15",
+					   "100.64.16.0/29",
+					   "100.64.16.1/20",
+					   "100.64.16/20",
+					   "100.64.16.0/20x",
+					   "300.1.1.0/24",
+					   "1.2.3.4.0/24",
+					   " 10.0.0.0/16",
+					   "a/b" };
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct addresses a = { 0 };
 		assert_int_equal(addresses_init(&a, bad[i], NULL), -EINVAL);
@@ -87,7 +96,8 @@ static void identities_do_not_meet(void **state)
 
 static struct container_spec plain_spec(void)
 {
-	static const char *const words[] = { "node", "server.js", NULL }, *const env[] = { "A=b", NULL }, *const layers[] = { "/l" };
+	static const char *const words[] = { "node", "server.js", NULL }, *const env[] = { "A=b", NULL },
+				 *const layers[] = { "/l" };
 	struct container_spec spec = CONTAINER_SPEC_INIT;
 	spec.id = "web-1";
 	spec.dir = "/tmp";
@@ -103,8 +113,10 @@ static struct container_spec plain_spec(void)
 	return spec;
 }
 
-static const struct oci_setting setting = { .cgroup = "/dialtone-x/web-1", .filter = "AAAA", .files_limit = 1024,
-					    .has_cpu_quota = true };
+static const struct oci_setting setting = { .cgroup = "/dialtone-x/web-1",
+					    .filter = "AAAA",
+					    .files_limit = 1024,
+					    .limits = { .cpu_quota = true, .swap = true } };
 
 static json_t *config_of(const struct container_spec *spec)
 {
@@ -125,14 +137,14 @@ static void configuration_is_hard(void **state)
 	json_t *process = json_object_get(config, "process"), *sets = json_object_get(process, "capabilities"), *set;
 	const char *name;
 	assert_int_equal(json_object_size(sets), 5);
-	json_object_foreach(sets, name, set)
-		assert_int_equal(json_array_size(set), 0);
+	json_object_foreach(sets, name, set) assert_int_equal(json_array_size(set), 0);
 	assert_true(json_is_true(json_object_get(process, "noNewPrivileges")));
 	assert_true(json_is_true(json_object_get(json_object_get(config, "root"), "readonly")));
 	assert_string_equal(json_string_value(json_array_get(json_object_get(process, "args"), 0)), "/.dialtone/init");
 
 	json_t *system = json_object_get(config, "linux"), *resources = json_object_get(system, "resources");
 	assert_int_equal(json_array_size(json_object_get(system, "namespaces")), 7);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(resources, "memory"), "swap")), 1 << 20);
 	json_t *cpu = json_object_get(resources, "cpu");
 	assert_int_equal(json_integer_value(json_object_get(cpu, "quota")), 25000);
 	assert_int_equal(json_integer_value(json_object_get(cpu, "shares")), 256);
@@ -173,7 +185,8 @@ static void text_must_be_utf8(void **state)
 	assert_null(text);
 }
 
-// What the filter says to a call: a classic BPF machine with the instructions that libseccomp uses (bpf(4), seccomp(2)).
+// What the filter says to a call: a classic BPF machine with the instructions that libseccomp uses (bpf(4),
+// seccomp(2)).
 static uint32_t verdict(const struct sock_filter *code, size_t n, const struct seccomp_data *call)
 {
 	uint32_t a = 0;
@@ -227,11 +240,13 @@ static uint32_t call(long number, uint64_t a0, uint64_t a1, uint64_t a2)
 static void filter_allows_what_programs_need(void **state)
 {
 	(void)state;
-	static const int numbers[] = { SYS_read, SYS_write, SYS_openat, SYS_execve, SYS_mmap, SYS_futex, SYS_epoll_wait, SYS_fork,
-				       SYS_vfork, SYS_accept4, SYS_getrandom, SYS_rseq, SYS_statx, SYS_sendfile, SYS_exit_group };
+	static const int numbers[] = { SYS_read,      SYS_write,      SYS_openat, SYS_execve,   SYS_mmap,
+				       SYS_futex,     SYS_epoll_wait, SYS_fork,   SYS_vfork,    SYS_accept4,
+				       SYS_getrandom, SYS_rseq,       SYS_statx,  SYS_sendfile, SYS_exit_group };
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
 		assert_int_equal(call(numbers[i], 0, 0, 0), SECCOMP_RET_ALLOW);
-	uint64_t thread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS;
+	uint64_t thread =
+		CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS;
 	assert_int_equal(call(SYS_clone, thread, 0, 0), SECCOMP_RET_ALLOW);
 	assert_int_equal(call(SYS_clone, CLONE_VM | CLONE_VFORK | 17, 0, 0), SECCOMP_RET_ALLOW);
 	assert_int_equal(call(SYS_socket, AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 6), SECCOMP_RET_ALLOW);
@@ -243,14 +258,26 @@ static void filter_allows_what_programs_need(void **state)
 static void filter_refuses_the_rest(void **state)
 {
 	(void)state;
-	static const int numbers[] = { SYS_unshare, SYS_setns, SYS_mount, SYS_keyctl, SYS_bpf, SYS_io_uring_setup, SYS_io_uring_enter,
-				       SYS_perf_event_open, SYS_ptrace, SYS_userfaultfd, SYS_kexec_load, SYS_add_key,
-				       SYS_open_by_handle_at, SYS_init_module, SYS_process_vm_writev };
+	static const int numbers[] = { SYS_unshare,
+				       SYS_setns,
+				       SYS_mount,
+				       SYS_keyctl,
+				       SYS_bpf,
+				       SYS_io_uring_setup,
+				       SYS_io_uring_enter,
+				       SYS_perf_event_open,
+				       SYS_ptrace,
+				       SYS_userfaultfd,
+				       SYS_kexec_load,
+				       SYS_add_key,
+				       SYS_open_by_handle_at,
+				       SYS_init_module,
+				       SYS_process_vm_writev };
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
 		assert_int_equal(call(numbers[i], 0, 0, 0), REFUSED(EPERM));
 	for (int bit = 0; bit < 32; bit++) {
-		uint64_t flag = (uint64_t)1 << bit, kinds = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |
-							    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+		uint64_t flag = (uint64_t)1 << bit, kinds = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
+							    CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
 		assert_int_equal(call(SYS_clone, flag | 17, 0, 0), flag & kinds ? REFUSED(EPERM) : SECCOMP_RET_ALLOW);
 	}
 	assert_int_equal(call(SYS_clone, CLONE_NEWUSER | (uint64_t)1 << 40, 0, 0), REFUSED(EPERM));

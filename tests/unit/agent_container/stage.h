@@ -1,5 +1,5 @@
-// A machine of its own for container tests: mount and network namespaces that end with the test, a platform in them, and
-// a layer with the probe program. Tests that need it skip (exit status 77) when they may not make namespaces.
+// A machine of its own for container tests: mount and network namespaces that end with the test, a platform in them,
+// and a layer with the probe program. Tests that need it skip (exit status 77) when they may not make namespaces.
 #pragma once
 
 #include "agent/container/container.h"
@@ -33,7 +33,8 @@ struct instance {
 // An instance that is not created yet: uid 1000, 64 MiB, 64 processes, environment "t/e"; tests change the spec.
 void instance_init(struct instance *instance, struct stage *stage, const char *id, const char *const *words);
 void instance_start(struct instance *instance, struct stage *stage); // create and start
-int instance_wait(struct instance *instance); // wait status; -1 after 20 s
+int instance_wait(struct instance *instance);                        // wait status; -1 after 20 s
 void instance_output(struct instance *instance, struct buf *output); // until the end of its output
-bool instance_expect(struct instance *instance, const char *text); // reads until text comes; false after 10 s or the end
+bool instance_expect(struct instance *instance,
+		     const char *text); // reads until text comes; false after 10 s or the end
 void instance_clear(struct instance *instance, struct stage *stage); // delete
