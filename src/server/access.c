@@ -76,7 +76,7 @@ static void keep_token(struct server *server, const char *name, enum token_role 
 
 int access_open(struct server *server, struct err *err)
 {
-	AUTO_FREE char *operator = NULL;
+	AUTO_FREE char *operator= NULL;
 	AUTO_FREE char *node = NULL;
 	int r = read_token(server, "operator", &operator, err);
 	if (r == 0)
@@ -117,9 +117,10 @@ static const struct token *find_token(const struct map *tokens, const char *text
 static void unauthorised(struct request *rq, const char *text)
 {
 	http_exchange_set_header(rq->x, "WWW-Authenticate", "Bearer realm=\"dialtone\"");
-	reply_problemf(rq, 401,
-			"send `Authorization: Bearer TOKEN`; the operator's is in secrets/operator.token of the data directory",
-			"%s", text ? "the token is not valid" : "a token is needed");
+	reply_problemf(
+		rq, 401,
+		"send `Authorization: Bearer TOKEN`; the operator's is in secrets/operator.token of the data directory",
+		"%s", text ? "the token is not valid" : "a token is needed");
 }
 
 bool access_check(struct request *rq)
@@ -160,6 +161,6 @@ bool access_place(struct request *rq)
 	if (map_get(&replica->environments, key))
 		return true;
 	reply_problemf(rq, 404, "there is the environment 'dev'", "no environment '%.64s' in tenant '%s'", environment,
-			tenant);
+		       tenant);
 	return false;
 }

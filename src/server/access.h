@@ -3,7 +3,8 @@
 
 #include "server/request.h"
 
-// Reads DATA/secrets/{operator,node}.token, and puts their digests into the store. A file that is not there is passed over.
+// Reads DATA/secrets/{operator,node}.token, and puts their digests into the store. A file that is not there is passed
+// over.
 int access_open(struct server *server, struct err *err);
 
 // Fills in rq->who. Answers 401 or 403, and returns false, when the route asks for more than the request brings.

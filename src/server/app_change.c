@@ -27,10 +27,9 @@ void app_change_commit(struct request *rq, struct app_entry *entry, struct app *
 		claims_serialise(rq->server, txn, &entry->app.spec, &release->spec);
 		release_put(txn, entry, release);
 	}
-	struct event event = { .type = (char *)type,
-			       .message = (char *)message,
-			       .by = rq->who.name,
-			       .release = app->release };
+	struct event event = {
+		.type = (char *)type, .message = (char *)message, .by = rq->who.name, .release = app->release
+	};
 	event_put(rq->server, txn, entry, &event);
 	AUTO_FREE char *key = xasprintf("v1/apps/%s", entry->key);
 	change_commit(rq, TAKE_PTR(txn), key, message, changed);

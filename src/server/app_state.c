@@ -13,7 +13,8 @@ bool app_is_planned(const struct app_entry *app)
 enum rollout app_rollout(const struct app_entry *app)
 {
 	static const uint8_t badness[] = {
-		[ROLLOUT_STOPPED] = 0, [ROLLOUT_DONE] = 1, [ROLLOUT_ROLLING] = 2, [ROLLOUT_NO_ROOM] = 3, [ROLLOUT_FAILED] = 4,
+		[ROLLOUT_STOPPED] = 0, [ROLLOUT_DONE] = 1,   [ROLLOUT_ROLLING] = 2,
+		[ROLLOUT_NO_ROOM] = 3, [ROLLOUT_FAILED] = 4,
 	};
 	if (!app_is_planned(app))
 		return ROLLOUT_ROLLING;
@@ -39,7 +40,7 @@ enum app_state app_state(const struct app_entry *app)
 		return APP_RUNNING;
 	}
 	const struct placement_entry *p;
-	LIST_EACH (p, &app->placements, of_app)
+	LIST_EACH(p, &app->placements, of_app)
 		if (p->heard && p->actual.state == INSTANCE_READY)
 			return APP_UPDATING;
 	return APP_STARTING;
@@ -49,7 +50,7 @@ struct process_counts app_counts(const struct app_entry *app, const char *proces
 {
 	struct process_counts counts = {};
 	const struct placement_entry *p;
-	LIST_EACH (p, &app->placements, of_app) {
+	LIST_EACH(p, &app->placements, of_app) {
 		if (!placement_is_of(p, app) || !str_eq(p->record.process, process) || !p->heard)
 			continue;
 		if (p->actual.state != INSTANCE_PENDING && p->actual.state != INSTANCE_STOPPED)
@@ -64,7 +65,7 @@ uint32_t app_old_release(const struct app_entry *app)
 {
 	uint32_t newest = 0;
 	const struct placement_entry *p;
-	LIST_EACH (p, &app->placements, of_app)
+	LIST_EACH(p, &app->placements, of_app)
 		if (placement_is_of(p, app) && p->record.release != app->app.release && p->record.release > newest)
 			newest = p->record.release;
 	return newest;
@@ -96,7 +97,8 @@ char *instance_cause(const struct placement_entry *p)
 	else if (actual->exit && actual->state != INSTANCE_READY)
 		add_exit(&out, actual->exit);
 	else if (actual->probe && !actual->probe->ok && actual->state != INSTANCE_READY)
-		buf_addf(&out, "is not ready: %.500s", actual->probe->detail ? actual->probe->detail : "its probe fails");
+		buf_addf(&out, "is not ready: %.500s",
+			 actual->probe->detail ? actual->probe->detail : "its probe fails");
 	else
 		buf_addf(&out, "is %s%s%.500s", instance_state_name(actual->state), actual->message ? ": " : "",
 			 actual->message ? actual->message : "");
@@ -110,7 +112,8 @@ static const char *process_name(const struct app_entry *app, uint32_t i)
 
 static void add_progress(struct buf *out, const char *process, const struct plan_status *status)
 {
-	uint32_t surplus = status->current + status->old > status->wanted ? status->current + status->old - status->wanted : 0;
+	uint32_t surplus =
+		status->current + status->old > status->wanted ? status->current + status->old - status->wanted : 0;
 	if (status->current_ready < status->wanted)
 		buf_addf(out, "%s: %u of %u ready", process, status->current_ready, status->wanted);
 	else if (surplus || status->stopping)

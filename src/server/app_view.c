@@ -142,11 +142,11 @@ const struct placement_entry **app_placements(const struct app_entry *app, size_
 {
 	const struct placement_entry *p;
 	size_t n = 0;
-	LIST_EACH (p, &app->placements, of_app)
+	LIST_EACH(p, &app->placements, of_app)
 		n++;
 	const struct placement_entry **sorted = xcalloc(n + 1, sizeof(*sorted));
 	n = 0;
-	LIST_EACH (p, &app->placements, of_app)
+	LIST_EACH(p, &app->placements, of_app)
 		if (placement_is_of(p, app))
 			sorted[n++] = p;
 	qsort(sorted, n, sizeof(*sorted), by_place);

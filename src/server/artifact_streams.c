@@ -1,5 +1,5 @@
-// The two big streams of artifacts: blobs in, content out. A piece at a time goes to the thread pool, and the connection
-// waits for it.
+// The two big streams of artifacts: blobs in, content out. A piece at a time goes to the thread pool, and the
+// connection waits for it.
 #include "base/log.h"
 #include "base/str.h"
 #include "image/content.h"
@@ -50,7 +50,8 @@ static void received(struct receiving *receiving)
 {
 	struct request *rq = receiving->rq;
 	if (receiving->failed < 0)
-		reply_problem(rq, receiving->failed == -EBADMSG ? 400 : status_of(receiving->failed), NULL, &receiving->err);
+		reply_problem(rq, receiving->failed == -EBADMSG ? 400 : status_of(receiving->failed), NULL,
+			      &receiving->err);
 	else
 		reply_json(rq, 200, json_pack("{s:I}", "stored", (json_int_t)receiving->stored));
 	receiving_free(receiving);
@@ -162,7 +163,8 @@ static void read_piece(void *arg)
 	struct sending *sending = arg;
 	if (!sending->content) {
 		AUTO_ARTIFACT struct artifact artifact = {};
-		sending->n = blobs_get_artifact(sending->blobs, request_param(sending->rq, "digest"), &artifact, &sending->err);
+		sending->n = blobs_get_artifact(sending->blobs, request_param(sending->rq, "digest"), &artifact,
+						&sending->err);
 		if (sending->n < 0)
 			return;
 		sending->content = content_download(&artifact, sending->blobs);

@@ -175,7 +175,8 @@ static void manifest_was_put(void *arg)
 	if (upload->n_missing)
 		reply_missing(upload);
 	else if (upload->failed < 0)
-		reply_problem(upload->rq, upload->failed == -EBADMSG ? 400 : status_of(upload->failed), NULL, &upload->err);
+		reply_problem(upload->rq, upload->failed == -EBADMSG ? 400 : status_of(upload->failed), NULL,
+			      &upload->err);
 	else if (upload->rq->server->closing)
 		reply_problemf(upload->rq, 503, "ask again", "the server is being stopped");
 	else
@@ -237,7 +238,8 @@ static void manifest_was_read(void *arg)
 	if (reading->failed < 0)
 		reply_problem(rq, status_of(reading->failed), NULL, &reading->err);
 	else if (rq->x && !rq->answered)
-		http_respond(rq->x, 200, "text/plain; charset=utf-8", reading->artifact.text, reading->artifact.text_len);
+		http_respond(rq->x, 200, "text/plain; charset=utf-8", reading->artifact.text,
+			     reading->artifact.text_len);
 	artifact_clear(&reading->artifact);
 }
 

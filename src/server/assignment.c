@@ -72,13 +72,14 @@ json_t *assignment_json(struct replica *replica, const struct placement_entry *p
 	return json;
 }
 
-int assignment_run(struct replica *replica, struct app_entry *app, const char *process_name, json_t **ret, struct err *err)
+int assignment_run(struct replica *replica, struct app_entry *app, const char *process_name, json_t **ret,
+		   struct err *err)
 {
 	const struct release *release = replica_release(replica, app, app->app.release);
 	if (!release)
 		return err_set(err, -ENOENT, "app '%s' has no release yet", app->app.name);
-	const struct process *process = process_name ? spec_process(&release->spec, process_name)
-						     : routed_process(&release->spec);
+	const struct process *process =
+		process_name ? spec_process(&release->spec, process_name) : routed_process(&release->spec);
 	if (!process && !process_name)
 		process = release->spec.processes;
 	if (!process)

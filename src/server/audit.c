@@ -63,7 +63,8 @@ static bool may_record(struct audit_trail *trail, uint64_t now_ms)
 {
 	uint64_t earned = (now_ms - trail->refilled_ms) * REFUSED_PER_SECOND / 1000;
 	if (earned) {
-		trail->allowance = earned + trail->allowance > REFUSED_BURST ? REFUSED_BURST : trail->allowance + earned;
+		trail->allowance =
+			earned + trail->allowance > REFUSED_BURST ? REFUSED_BURST : trail->allowance + earned;
 		trail->refilled_ms = now_ms;
 	}
 	if (!trail->allowance) {

@@ -10,7 +10,7 @@ struct store_txn;
 enum { AUDIT_MAX = 10000 };
 
 struct audit_trail {
-	uint64_t next;	   // sequence number
+	uint64_t next; // sequence number
 	uint64_t refilled_ms;
 	unsigned allowance; // refused attempts that may still be recorded
 	uint64_t dropped;   // refused attempts that were not, since the last one that was

@@ -14,8 +14,8 @@ void build_place_clear(struct build_place *place)
 	*place = (struct build_place){};
 }
 
-static void compute_key(const struct image *runtime, const struct image *stack, const char *artifact, const char *command,
-			char key[DIGEST_SIZE])
+static void compute_key(const struct image *runtime, const struct image *stack, const char *artifact,
+			const char *command, char key[DIGEST_SIZE])
 {
 	size_t n = 0;
 	AUTO_FREE const char **layers =
@@ -38,7 +38,8 @@ int build_place_make(const char *cache, const char *runtime_ref, const char *art
 	if (r < 0)
 		return r;
 	if (!runtime.build_ready) {
-		err_set(err, -ENOENT, "the build part of runtime '%s@%s' is not in the cache", runtime.name, runtime.version);
+		err_set(err, -ENOENT, "the build part of runtime '%s@%s' is not in the cache", runtime.name,
+			runtime.version);
 		return err_hint(err, "build it: dialtone runtime build %s", runtime.name);
 	}
 	r = stack_find(cache, runtime.build_stack ? runtime.build_stack : BUILD_STACK_DEFAULT, &stack, err);

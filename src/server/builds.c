@@ -16,7 +16,8 @@ enum { TIMEOUT_DEFAULT_MS = 600000, MEMORY_DEFAULT = 1 << 30 };
 static const struct field build_request_items[] = {
 	FIELD(build_request, artifact, FIELD_TEXT, REQUIRED, 0, 128, .check = check_digest),
 	FIELD(build_request, runtime, FIELD_TEXT, OPTIONAL, 0, 128),
-	FIELD(build_request, stack, FIELD_TEXT, OPTIONAL, 0, 128, .about = "of the app; the build has the runtime's build stack"),
+	FIELD(build_request, stack, FIELD_TEXT, OPTIONAL, 0, 128,
+	      .about = "of the app; the build has the runtime's build stack"),
 	FIELD(build_request, command, FIELD_TEXT, REQUIRED, 1, 32 << 10),
 	FIELD(build_request, timeout_ms, FIELD_MS, OPTIONAL, 1000, 24 * 3600 * 1000, .preset = TIMEOUT_DEFAULT_MS),
 	FIELD(build_request, memory_bytes, FIELD_BYTES, OPTIONAL, 16 << 20, INT64_MAX, .preset = MEMORY_DEFAULT),
@@ -109,8 +110,8 @@ static void reply_known(struct request *rq, const char *artifact)
 static json_t *agent_body(struct request *rq, const struct build_run *run)
 {
 	const struct build_request *asked = rq->object;
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "tenant", request_param(rq, "tenant"), "artifact", asked->artifact,
-			 "runtime", run->place.runtime, "command", asked->command, "timeout_ms",
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "tenant", request_param(rq, "tenant"), "artifact",
+			 asked->artifact, "runtime", run->place.runtime, "command", asked->command, "timeout_ms",
 			 (json_int_t)asked->timeout_ms, "memory_bytes", (json_int_t)asked->memory_bytes);
 }
 
@@ -138,7 +139,8 @@ static void look_up(void *arg)
 {
 	struct build_run *run = arg;
 	const struct build_request *asked = run->rq->object;
-	run->failed = build_place_make(run->cache, asked->runtime, asked->artifact, asked->command, &run->place, &run->err);
+	run->failed =
+		build_place_make(run->cache, asked->runtime, asked->artifact, asked->command, &run->place, &run->err);
 }
 
 static void looked_up(void *arg)

@@ -17,14 +17,14 @@ static void answer_failed(struct request *rq, const struct store_answer *answer)
 	switch (answer->result) {
 	case STORE_NO_SPACE:
 		reply_problemf(rq, 507, "free space on the platform's data directory, then ask again",
-				"the change was not made: %s", answer->reason);
+			       "the change was not made: %s", answer->reason);
 		break;
 	case STORE_TOO_LARGE:
 		reply_problemf(rq, 413, NULL, "the change was not made: %s", answer->reason);
 		break;
 	case STORE_UNKNOWN:
 		reply_problemf(rq, 503, "look at the present state before asking again",
-				"it is not known whether the change was made: %s", answer->reason);
+			       "it is not known whether the change was made: %s", answer->reason);
 		break;
 	default:
 		reply_problemf(rq, 503, "ask again", "the change was not made: %s", answer->reason);
@@ -69,8 +69,8 @@ struct app_entry *request_app(struct request *rq)
 	const char *name = request_param(rq, "app"), *environment = request_param(rq, "environment");
 	struct app_entry *app = replica_app(&rq->server->replica, request_param(rq, "tenant"), environment, name);
 	if (!app)
-		reply_problemf(rq, 404, "`dialtone apps` lists what there is", "no app '%.64s' in environment '%s'", name,
-				environment);
+		reply_problemf(rq, 404, "`dialtone apps` lists what there is", "no app '%.64s' in environment '%s'",
+			       name, environment);
 	return app;
 }
 
@@ -79,8 +79,8 @@ int change_app(struct request *rq, struct store_txn *txn, const struct app_entry
 	uint64_t revision = entry && entry->exists ? entry->revision : 0;
 	if (rq->if_match && rq->if_match != revision) {
 		reply_problemf(rq, 412, "read it again, and decide again",
-				"the app is at revision %llu, not %llu as If-Match says", (unsigned long long)revision,
-				(unsigned long long)rq->if_match);
+			       "the app is at revision %llu, not %llu as If-Match says", (unsigned long long)revision,
+			       (unsigned long long)rq->if_match);
 		return -ESTALE;
 	}
 	AUTO_FREE char *key = xasprintf("v1/apps/%s/%s/%s", app->tenant, app->environment, app->name);

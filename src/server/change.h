@@ -7,8 +7,8 @@
 
 enum { CHANGE_ATTEMPTS = 10 };
 
-// Takes txn. done is called once it is durable and the replica has it; otherwise the request is answered with the reason.
-// If-Match is the caller's to have put into txn (change_match); then a conflict answers 412.
+// Takes txn. done is called once it is durable and the replica has it; otherwise the request is answered with the
+// reason. If-Match is the caller's to have put into txn (change_match); then a conflict answers 412.
 void change_commit(struct request *rq, struct store_txn *txn, const char *object, const char *detail,
 		   void (*done)(struct request *rq));
 

@@ -10,4 +10,5 @@ int claims_check(struct server *server, const struct spec *spec, const char *ten
 		 struct field_path *path, struct err *err);
 
 // Puts changes of routes in line: of two at once, one meets a conflict, and checks again. Nothing when they are equal.
-void claims_serialise(struct server *server, struct store_txn *txn, const struct spec *before, const struct spec *after);
+void claims_serialise(struct server *server, struct store_txn *txn, const struct spec *before,
+		      const struct spec *after);

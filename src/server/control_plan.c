@@ -18,7 +18,8 @@ static char *room_text(const struct plan_refusal *refusal)
 	switch (refusal->reason) {
 	case REFUSED_MEMORY:
 	case REFUSED_DISK:
-		return xasprintf("%s: %llu MiB needed, %llu MiB left", text, (unsigned long long)(refusal->needed >> 20),
+		return xasprintf("%s: %llu MiB needed, %llu MiB left", text,
+				 (unsigned long long)(refusal->needed >> 20),
 				 (unsigned long long)(refusal->left >> 20));
 	case REFUSED_CPU:
 	case REFUSED_FULL:
@@ -238,7 +239,8 @@ static void act(const struct snapshot *s, const struct plan_action *action, stru
 }
 
 // The app and process an action is about; false when it is about none that still exists.
-static bool subject(const struct snapshot *s, const struct plan_action *action, struct app_entry **app, const char **process)
+static bool subject(const struct snapshot *s, const struct plan_action *action, struct app_entry **app,
+		    const char **process)
 {
 	if (action->verb == PLAN_PLACE) {
 		*app = s->app_entries[action->app];
@@ -357,7 +359,7 @@ static void add_leftovers(struct server *server, const struct app_entry *app, co
 static bool has_foreign_placements(const struct app_entry *app)
 {
 	struct placement_entry *p;
-	LIST_EACH (p, &app->placements, of_app)
+	LIST_EACH(p, &app->placements, of_app)
 		if (!placement_is_of(p, app))
 			return true;
 	return false;

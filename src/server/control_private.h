@@ -3,5 +3,5 @@
 
 #include "server/core.h"
 
-void control_plan(struct server *server); // one plan and its transactions; none while some are in flight
+void control_plan(struct server *server);    // one plan and its transactions; none while some are in flight
 void control_collect(struct server *server); // what deleted apps left in the store

@@ -30,14 +30,14 @@ struct server {
 	struct timer ping;
 	struct sweep sweep;
 	unsigned beginning; // writes without which nobody can be answered
-	int waiting_fd;	    // to listen on once they are done; -1: none
+	int waiting_fd;     // to listen on once they are done; -1: none
 	bool closing;
-	bool freed;	  // released when nothing works for it any more
+	bool freed;       // released when nothing works for it any more
 	unsigned working; // jobs on the thread pool
 };
 
-// Everything but the process. Takes over the store when it succeeds; the caller frees platform after server_free. The token
-// files in platform->data/secrets are read here. The store must be of the same loop.
+// Everything but the process. Takes over the store when it succeeds; the caller frees platform after server_free. The
+// token files in platform->data/secrets are read here. The store must be of the same loop.
 int server_new(struct loop *loop, const struct platform *platform, struct store *store, const char *driver,
 	       struct server **ret, struct err *err);
 // Takes fd; answers on it as soon as tokens and the first tenant are in the store.

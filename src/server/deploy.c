@@ -9,9 +9,9 @@
 #include "server/change.h"
 #include "server/claims.h"
 #include "server/core.h"
-#include "server/work.h"
 #include "server/events.h"
 #include "server/release.h"
+#include "server/work.h"
 
 #include <errno.h>
 
@@ -124,8 +124,8 @@ static bool artifact_is_there(struct deploy *deploy)
 static bool admit(struct deploy *deploy)
 {
 	struct request *rq = deploy->rq;
-	if (!claims_check(rq->server, &deploy->wanted->spec, request_param(rq, "tenant"), request_param(rq, "environment"),
-			  &deploy->path, &deploy->err))
+	if (!claims_check(rq->server, &deploy->wanted->spec, request_param(rq, "tenant"),
+			  request_param(rq, "environment"), &deploy->path, &deploy->err))
 		return true;
 	reply_problem(rq, 409, deploy->path.text, &deploy->err);
 	return false;
@@ -215,7 +215,8 @@ static void put_app(struct deploy *deploy, struct app_entry *entry, bool new_rel
 	if (new_release) {
 		fill_release(deploy, entry);
 		claims_serialise(server, txn, before, &deploy->wanted->spec);
-		AUTO_FREE char *artifact_key = xasprintf("v1/artifacts/%s/%s", deploy->app.tenant, deploy->wanted->artifact);
+		AUTO_FREE char *artifact_key =
+			xasprintf("v1/artifacts/%s/%s", deploy->app.tenant, deploy->wanted->artifact);
 		store_txn_if_exists(txn, artifact_key);
 		release_put(txn, entry, &deploy->release);
 		keep_counts(&deploy->app, &deploy->wanted->spec);
@@ -243,7 +244,8 @@ static void decide_put(struct deploy *deploy)
 		return;
 	struct app_entry *entry = find_app(rq);
 	const struct release *current = current_release(rq->server, entry);
-	bool same = current && release_is(current, &deploy->resolution, &deploy->wanted->spec, deploy->wanted->artifact);
+	bool same =
+		current && release_is(current, &deploy->resolution, &deploy->wanted->spec, deploy->wanted->artifact);
 	if (same && !entry->app.stopped)
 		reply_app(rq, 200, entry, false);
 	else
@@ -269,8 +271,8 @@ static char *built_artifact(struct deploy *deploy)
 	const char *source = deploy->wanted->artifact;
 	if (!deploy->resolution.build_key)
 		return xstrdup(source);
-	AUTO_FREE char *key = xasprintf("v1/builds/%s/%s", request_param(deploy->rq, "tenant"),
-					deploy->resolution.build_key);
+	AUTO_FREE char *key =
+		xasprintf("v1/builds/%s/%s", request_param(deploy->rq, "tenant"), deploy->resolution.build_key);
 	const struct record *record = store_get(deploy->rq->server->store, key);
 	struct build_result result = {};
 	if (!record || build_result_parse_text(record_value(record), record->value_len, &result, NULL) < 0)
@@ -295,7 +297,9 @@ static void decide_plan(struct deploy *deploy)
 	add_text_change(&changes, "runtime.version", current ? current->runtime : NULL, deploy->resolution.runtime);
 	if (entry && entry->app.stopped)
 		changes_add(&changes, "stopped", "true", "false");
-	struct plan_view view = { .changes = changes.items, .change_count = changes.count, .changed = changes.count > 0 };
+	struct plan_view view = { .changes = changes.items,
+				  .change_count = changes.count,
+				  .changed = changes.count > 0 };
 	reply_json(rq, 200, plan_view_write(&view));
 	changes_clear(&changes);
 }

@@ -46,8 +46,8 @@ static bool read_if_match(struct request *rq)
 		if (parse_u64(text + 1, INT64_MAX, &rq->if_match) == 0 && rq->if_match)
 			return true;
 	}
-	reply_problemf(rq, 412, "send the ETag of an earlier answer", "If-Match %.64s is none of this resource's revisions",
-			value);
+	reply_problemf(rq, 412, "send the ETag of an earlier answer",
+		       "If-Match %.64s is none of this resource's revisions", value);
 	return false;
 }
 

@@ -58,7 +58,8 @@ static bool check_patch(struct request *rq)
 	const char *name;
 	json_t *value;
 	struct err err = {};
-	json_object_foreach(rq->body, name, value) {
+	json_object_foreach(rq->body, name, value)
+	{
 		const char *fault = check_env_name(name);
 		if (!fault && !json_is_null(value) && !json_is_string(value))
 			fault = "must be a text, or null to remove it";
@@ -77,11 +78,13 @@ static char *patch(struct spec *spec, json_t *body)
 	AUTO_BUF struct buf names = BUF_INIT(128 << 10);
 	const char *name;
 	json_t *value;
-	json_object_foreach(body, name, value) {
-		bool changed = json_is_null(value) ? remove_env(spec, name)
-						   : set_env(spec, name, json_string_value(value));
+	json_object_foreach(body, name, value)
+	{
+		bool changed =
+			json_is_null(value) ? remove_env(spec, name) : set_env(spec, name, json_string_value(value));
 		if (changed && buf_len(&names) < 200)
-			buf_addf(&names, "%s%s%.64s", buf_len(&names) ? ", " : "", json_is_null(value) ? "-" : "", name);
+			buf_addf(&names, "%s%s%.64s", buf_len(&names) ? ", " : "", json_is_null(value) ? "-" : "",
+				 name);
 	}
 	return buf_len(&names) ? buf_take(&names) : NULL;
 }

@@ -102,7 +102,8 @@ static bool is_same(const struct event *event, const char *type, const char *ins
 	return str_eq(event->type, type) && str_eq(event->instance, instance) && event->at_ms >= at_ms;
 }
 
-bool event_is_known(struct server *server, struct app_entry *app, const char *type, const char *instance, uint64_t at_ms)
+bool event_is_known(struct server *server, struct app_entry *app, const char *type, const char *instance,
+		    uint64_t at_ms)
 {
 	const struct control *control = &server->control;
 	for (uint32_t i = 0; i < control->event_count; i++)

@@ -19,6 +19,7 @@ void event_add(struct server *server, struct app_entry *app, const struct event 
 void events_flush(struct server *server);
 
 // True when an event of this type about this instance, as of at_ms or later, is in the store or waiting.
-bool event_is_known(struct server *server, struct app_entry *app, const char *type, const char *instance, uint64_t at_ms);
+bool event_is_known(struct server *server, struct app_entry *app, const char *type, const char *instance,
+		    uint64_t at_ms);
 
 void events_list(struct request *rq); // GET apps/{app}/events

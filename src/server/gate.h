@@ -1,6 +1,6 @@
 // The stop gate. A placement whose want is stop leaves the route table; its agent hears of the stop only when every
-// connected router serves by a table without it and has no request with it in flight, or when the drain time has passed,
-// or when the instance cannot be serving at all.
+// connected router serves by a table without it and has no request with it in flight, or when the drain time has
+// passed, or when the instance cannot be serving at all.
 #pragma once
 
 #include "server/replica.h"

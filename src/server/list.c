@@ -31,7 +31,8 @@ static void add_item(json_t *items, const struct record *record, uint64_t create
 		json_array_append_new(items, json);
 }
 
-void list_records(struct request *rq, const char *prefix, uint64_t created, json_t *(*item)(const struct record *record))
+void list_records(struct request *rq, const char *prefix, uint64_t created,
+		  json_t *(*item)(const struct record *record))
 {
 	uint64_t limit;
 	if (page_size(rq, &limit) < 0)

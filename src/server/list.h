@@ -13,7 +13,8 @@ void list_answer(struct request *rq, json_t *items, const char *next);
 
 // Records below prefix, by key: item makes one answer of each (NULL: left out). Only those created at or after this
 // revision count. The cursor is what follows prefix in the last key.
-void list_records(struct request *rq, const char *prefix, uint64_t created, json_t *(*item)(const struct record *record));
+void list_records(struct request *rq, const char *prefix, uint64_t created,
+		  json_t *(*item)(const struct record *record));
 
 // The same for keys that end in a number, greatest first.
 void list_newest_first(struct request *rq, const char *prefix, uint64_t created,

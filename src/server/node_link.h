@@ -8,15 +8,15 @@
 
 struct node_link {
 	struct stream stream;
-	bool full_sent;	      // on this stream
-	bool dirty;	      // the stream lacks something
-	char **removed;	      // instance ids that are gone, and the stream does not know
+	bool full_sent; // on this stream
+	bool dirty;     // the stream lacks something
+	char **removed; // instance ids that are gone, and the stream does not know
 	uint32_t removed_count;
-	uint64_t heard_ms;    // loop time of the last report; 0: never
-	bool heard_full;      // since this process started
+	uint64_t heard_ms; // loop time of the last report; 0: never
+	bool heard_full;   // since this process started
 	char *boot;
 	uint64_t seq;
-	bool writing;	       // its record is being written
+	bool writing;          // its record is being written
 	struct resources used; // as of the last report
 };
 

@@ -50,13 +50,13 @@ static json_t *collect_set(struct server *server, struct node_entry *node)
 {
 	json_t *set = json_array();
 	struct placement_entry *p;
-	LIST_EACH (p, &node->placements, of_node) {
+	LIST_EACH(p, &node->placements, of_node) {
 		if (!needs_sending(p))
 			continue;
 		json_t *assignment = assignment_json(&server->replica, p);
 		if (!assignment) {
-			log_error("placement without a readable release instance=%s app=%s release=%u", p->record.instance,
-				  p->app->key, p->record.release);
+			log_error("placement without a readable release instance=%s app=%s release=%u",
+				  p->record.instance, p->app->key, p->record.release);
 			continue;
 		}
 		json_array_append_new(set, assignment);
@@ -90,8 +90,8 @@ void node_flush(struct server *server, struct node_entry *node)
 	link->full_sent = true;
 	uint64_t revision = store_revision(server->store);
 	stream_event(&link->stream, "assignments", revision,
-		     json_pack("{s:I, s:b, s:o, s:o}", "revision", (json_int_t)revision, "full", full, "set", set, "remove",
-			       removed));
+		     json_pack("{s:I, s:b, s:o, s:o}", "revision", (json_int_t)revision, "full", full, "set", set,
+			       "remove", removed));
 }
 
 static void room(struct stream *s)
@@ -129,7 +129,7 @@ void nodes_stream(struct request *rq)
 	link->dirty = true;
 	forget_removed(link);
 	struct placement_entry *p;
-	LIST_EACH (p, &node->placements, of_node)
+	LIST_EACH(p, &node->placements, of_node)
 		p->sent.known = false;
 	log_info("agent connected node=%s from=%s", node->name, rq->from);
 	control_wake(rq->server, 0);
@@ -153,7 +153,7 @@ static json_t *node_json(struct node_entry *node)
 		.connected = node_is_connected(node),
 	};
 	struct placement_entry *p;
-	LIST_EACH (p, &node->placements, of_node)
+	LIST_EACH(p, &node->placements, of_node)
 		view.instances++;
 	return node_view_write(&view);
 }

@@ -31,9 +31,9 @@ static json_t *content(const char *type, json_t *schema)
 
 static json_t *list_schema(const struct route *route, json_t *schemas)
 {
-	return json_pack("{s:s, s:[s, s], s:{s:{s:s, s:o}, s:{s:[s, s]}}}", "type", "object", "required", "items", "next",
-			 "properties", "items", "type", "array", "items", schema_of(route->of, schemas), "next", "type",
-			 "string", "null");
+	return json_pack("{s:s, s:[s, s], s:{s:{s:s, s:o}, s:{s:[s, s]}}}", "type", "object", "required", "items",
+			 "next", "properties", "items", "type", "array", "items", schema_of(route->of, schemas), "next",
+			 "type", "string", "null");
 }
 
 static json_t *answer_content(const struct route *route, json_t *schemas)
@@ -79,8 +79,8 @@ static json_t *responses(const struct route *route, json_t *schemas)
 
 static json_t *parameter(const char *name, const char *in, bool required, const char *type, const char *about)
 {
-	json_t *json = json_pack("{s:s, s:s, s:b, s:{s:s}}", "name", name, "in", in, "required", required, "schema", "type",
-				 type);
+	json_t *json = json_pack("{s:s, s:s, s:b, s:{s:s}}", "name", name, "in", in, "required", required, "schema",
+				 "type", type);
 	if (about)
 		json_object_set_new(json, "description", json_string(about));
 	return json;
@@ -102,8 +102,8 @@ static json_t *parameters_of(const struct route *route)
 	for (const struct route_query *query = route->queries; query && query->name; query++)
 		json_array_append_new(parameters, parameter(query->name, "query", false, query->type, query->about));
 	if (route->flags & ROUTE_IF_MATCH)
-		json_array_append_new(parameters,
-				      parameter("If-Match", "header", false, "string", "an ETag; 412 if it is no longer that"));
+		json_array_append_new(parameters, parameter("If-Match", "header", false, "string",
+							    "an ETag; 412 if it is no longer that"));
 	return parameters;
 }
 
@@ -146,11 +146,11 @@ static json_t *operation(const struct route *route, json_t *schemas)
 
 static json_t *problem_schema(void)
 {
-	return json_pack("{s:s, s:s, s:[s, s, s], s:{s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s, s:s}, s:{s:s, s:s}}}", "description",
-			 "RFC 9457", "type", "object", "required", "title", "status", "detail", "properties", "title",
-			 "type", "string", "status", "type", "integer", "detail", "type", "string", "hint", "type",
-			 "string", "description", "what to do about it", "field", "type", "string", "description",
-			 "where in the request it is");
+	return json_pack("{s:s, s:s, s:[s, s, s], s:{s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s, s:s}, s:{s:s, s:s}}}",
+			 "description", "RFC 9457", "type", "object", "required", "title", "status", "detail",
+			 "properties", "title", "type", "string", "status", "type", "integer", "detail", "type",
+			 "string", "hint", "type", "string", "description", "what to do about it", "field", "type",
+			 "string", "description", "where in the request it is");
 }
 
 static json_t *components(json_t *schemas)
@@ -177,10 +177,11 @@ json_t *openapi_document(void)
 			*c = (char)tolower((unsigned char)*c);
 		json_object_set_new(path, method, operation(route, schemas));
 	}
-	json_t *info = json_pack("{s:s, s:s, s:s, s:{s:s, s:s}}", "title", "Dialtone", "version", DIALTONE_VERSION,
-				 "summary", "The platform API", "license", "name", "Apache-2.0", "identifier", "Apache-2.0");
-	return json_pack("{s:s, s:o, s:[{s:s}], s:o, s:o, s:[{s:[]}]}", "openapi", "3.1.0", "info", info, "servers", "url",
-			 "/", "paths", paths, "components", components(schemas), "security", "token");
+	json_t *info =
+		json_pack("{s:s, s:s, s:s, s:{s:s, s:s}}", "title", "Dialtone", "version", DIALTONE_VERSION, "summary",
+			  "The platform API", "license", "name", "Apache-2.0", "identifier", "Apache-2.0");
+	return json_pack("{s:s, s:o, s:[{s:s}], s:o, s:o, s:[{s:[]}]}", "openapi", "3.1.0", "info", info, "servers",
+			 "url", "/", "paths", paths, "components", components(schemas), "security", "token");
 }
 
 void openapi_get(struct request *rq)

@@ -26,7 +26,8 @@ const struct fields rollback_fields = FIELDS(rollback, rollback_items, "Rollback
 static const struct field command_items[] = {
 	FIELD_LIST(exec_request, command, command_count, FIELD_ARRAY, REQUIRED, 1000, .min = 1, .of = &word_fields),
 	FIELD(exec_request, tty, FIELD_BOOL, OPTIONAL, 0, 1),
-	FIELD_LIST(exec_request, env, env_count, FIELD_MAP, OPTIONAL, 1000, .of = &env_value_fields, .check = check_env_name),
+	FIELD_LIST(exec_request, env, env_count, FIELD_MAP, OPTIONAL, 1000, .of = &env_value_fields,
+		   .check = check_env_name),
 	FIELD(exec_request, process, FIELD_LABEL, OPTIONAL, 1, 63, .about = "of run: whose limits and environment"),
 };
 const struct fields exec_request_fields = FIELDS(exec_request, command_items, "Command");
@@ -203,7 +204,7 @@ static const struct release *rollback_target(struct request *rq, struct app_entr
 		return release;
 	if (number)
 		reply_problemf(rq, 404, "`dialtone releases` lists what there is", "app '%s' has no release %u",
-				entry->app.name, number);
+			       entry->app.name, number);
 	else
 		reply_problemf(rq, 409, NULL, "app '%s' has no earlier release", entry->app.name);
 	return NULL;
@@ -220,8 +221,8 @@ void apps_rollback(struct request *rq)
 		return;
 	}
 	AUTO_FREE char *reason = xasprintf("rollback to %u", target->number);
-	AUTO_FREE char *message = xasprintf("rolled back to the content of release %u by %s", target->number,
-					    rq->who.name);
+	AUTO_FREE char *message =
+		xasprintf("rolled back to the content of release %u by %s", target->number, rq->who.name);
 	struct release release;
 	release_copy(target, &release);
 	app_release_commit(rq, entry, &release, reason, "rolled_back", message);
@@ -242,7 +243,7 @@ void apps_delete(struct request *rq)
 		return;
 	if (rq->if_match && rq->if_match != entry->revision) {
 		reply_problemf(rq, 412, "read it again, and decide again", "the app is at revision %llu",
-				(unsigned long long)entry->revision);
+			       (unsigned long long)entry->revision);
 		return;
 	}
 	AUTO_FREE char *key = xasprintf("v1/apps/%s", entry->key);

@@ -37,9 +37,9 @@ static char *command_text(const json_t *body)
 	AUTO_BUF struct buf text = BUF_INIT(1024);
 	size_t i;
 	json_t *word;
-	json_array_foreach(json_object_get(body, "command"), i, word)
-		if (buf_addf(&text, "%s%.200s", i ? " " : "", json_is_string(word) ? json_string_value(word) : "?") < 0)
-			break;
+	json_array_foreach(json_object_get(body, "command"), i,
+			   word) if (buf_addf(&text, "%s%.200s", i ? " " : "",
+					      json_is_string(word) ? json_string_value(word) : "?") < 0) break;
 	return xstrdup(buf_len(&text) ? buf_str(&text) : "");
 }
 
@@ -49,7 +49,8 @@ static struct placement_entry *named_instance(struct request *rq, const struct a
 	struct placement_entry *p = map_get(&rq->server->replica.placements, id);
 	if (p && placement_is_of(p, app))
 		return p;
-	reply_problemf(rq, 404, "`dialtone ps` lists what there is", "app '%s' has no instance '%.64s'", app->app.name, id);
+	reply_problemf(rq, 404, "`dialtone ps` lists what there is", "app '%s' has no instance '%.64s'", app->app.name,
+		       id);
 	return NULL;
 }
 

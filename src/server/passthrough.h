@@ -1,5 +1,5 @@
-// What the node's agent answers itself, behind the API's rights: logs and builds as streams of events, shells and one-off
-// commands as tunnels of bytes. Back-pressure goes through in both directions.
+// What the node's agent answers itself, behind the API's rights: logs and builds as streams of events, shells and
+// one-off commands as tunnels of bytes. Back-pressure goes through in both directions.
 #pragma once
 
 #include "http/sse.h"

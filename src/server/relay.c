@@ -10,7 +10,7 @@ struct relay {
 	struct http_call *call; // NULL: over
 	struct relay_spec spec;
 	struct sse_parser *events;
-	unsigned status; // of the agent's answer; 0: none yet
+	unsigned status;    // of the agent's answer; 0: none yet
 	struct buf problem; // body of a bad answer
 };
 
@@ -81,7 +81,7 @@ void reply_of_agent(struct request *rq, unsigned status, struct buf *problem, co
 	AUTO_JSON json_t *json = NULL;
 	if (err) {
 		reply_problemf(rq, 503, "its node agent may be starting: see `dialtone status`",
-				"the node could not be asked: %s", err->text);
+			       "the node could not be asked: %s", err->text);
 	} else if (json_from_bytes(buf_str(problem), buf_len(problem), &json, NULL) < 0 || !json_is_object(json)) {
 		reply_problemf(rq, 502, NULL, "the node answered %u without a reason", status);
 	} else {

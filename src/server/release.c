@@ -166,7 +166,7 @@ static bool is_in_use(const struct app_entry *entry, uint32_t number)
 	if (entry->app.release == number)
 		return true;
 	const struct placement_entry *p;
-	LIST_EACH (p, &entry->placements, of_app)
+	LIST_EACH(p, &entry->placements, of_app)
 		if (p->record.release == number)
 			return true;
 	return false;

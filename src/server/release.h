@@ -1,4 +1,5 @@
-// Releases: put together from a spec, an artifact and what stack and runtime are at the moment; numbered; never changed.
+// Releases: put together from a spec, an artifact and what stack and runtime are at the moment; numbered; never
+// changed.
 #pragma once
 
 #include "server/replica.h"
@@ -16,7 +17,7 @@ struct resolution {
 	struct pair *env; // sorted by name
 	uint32_t env_count;
 	bool shell;
-	char *command;	 // the runtime's own; NULL
+	char *command;   // the runtime's own; NULL
 	char *build_key; // of the build of this artifact with these; NULL: the spec builds nothing
 };
 

@@ -105,7 +105,7 @@ static bool release_in_use(const struct app_entry *app, uint32_t number)
 	if (app->exists && app->app.release == number)
 		return true;
 	struct placement_entry *p;
-	LIST_EACH (p, &app->placements, of_app)
+	LIST_EACH(p, &app->placements, of_app)
 		if (p->record.release == number)
 			return true;
 	return false;
@@ -264,9 +264,9 @@ static const struct kind {
 	const char *prefix;
 	void (*apply)(struct replica *replica, const struct record *record, const char *rest);
 } kinds[] = {
-	{ "v1/tenants/", apply_tenant },       { "v1/environments/", apply_environment },
-	{ "v1/tokens/", apply_token },	       { "v1/nodes/", apply_node },
-	{ "v1/apps/", apply_app },	       { "v1/placements/", apply_placement },
+	{ "v1/tenants/", apply_tenant }, { "v1/environments/", apply_environment },
+	{ "v1/tokens/", apply_token },   { "v1/nodes/", apply_node },
+	{ "v1/apps/", apply_app },       { "v1/placements/", apply_placement },
 };
 
 static void apply(struct replica *replica, const struct record *record)
@@ -405,7 +405,8 @@ void replica_close(struct replica *replica)
 	map_clear(&replica->environments);
 }
 
-struct app_entry *replica_app(const struct replica *replica, const char *tenant, const char *environment, const char *app)
+struct app_entry *replica_app(const struct replica *replica, const char *tenant, const char *environment,
+			      const char *app)
 {
 	AUTO_FREE char *key = xasprintf("%s/%s/%s", tenant, environment, app);
 	struct app_entry *entry = map_get(&replica->apps, key);

@@ -1,6 +1,6 @@
-// What the server knows, in memory: desired state as typed objects with indexes, fed by a watch of the store, and beside
-// it what agents reported, which is written nowhere. Cold records (events, audit, artifacts, builds, releases not in use)
-// stay in the store and are read from there. Lives on the server's loop.
+// What the server knows, in memory: desired state as typed objects with indexes, fed by a watch of the store, and
+// beside it what agents reported, which is written nowhere. Cold records (events, audit, artifacts, builds, releases
+// not in use) stay in the store and are read from there. Lives on the server's loop.
 #pragma once
 
 #include "base/list.h"
@@ -32,15 +32,15 @@ struct app_entry {
 	uint64_t created_revision, revision;
 	struct map releases; // number → struct release *: those that are wanted or placed
 	struct list placements;
-	struct list watches; // struct watch
-	struct list changed; // on replica.changed_apps: watchers have something to hear
+	struct list watches;        // struct watch
+	struct list changed;        // on replica.changed_apps: watchers have something to hear
 	struct process_plan *plans; // in the order of the wanted release's processes
 	uint32_t plan_count;
 	uint64_t planned_revision; // the app's revision that the plans stand for
-	uint64_t next_event;	   // sequence number; 0: not looked up yet
-	bool announced_known;	   // since this process started
-	enum rollout announced;	   // the state of the whole rollout that the last event told of
-	bool leftover;		   // deleted, and releases and events of it may still be in the store
+	uint64_t next_event;       // sequence number; 0: not looked up yet
+	bool announced_known;      // since this process started
+	enum rollout announced;    // the state of the whole rollout that the last event told of
+	bool leftover;             // deleted, and releases and events of it may still be in the store
 	uint32_t plan_index;
 };
 
@@ -75,9 +75,9 @@ struct placement_entry {
 struct replica {
 	struct server *server;
 	struct store *store;
-	struct map tenants, environments; // name, "T/E" → any
+	struct map tenants, environments;   // name, "T/E" → any
 	struct map apps, nodes, placements; // "T/E/A", name, instance id → entries
-	struct map tokens; // digest → struct token *
+	struct map tokens;                  // digest → struct token *
 	struct list changed_apps;
 	struct store_watch watch;
 	struct task task;
@@ -90,7 +90,8 @@ void replica_close(struct replica *replica);
 // Applies every change that the store has published: whoever reads the replica to decide something calls this first.
 void replica_catch_up(struct replica *replica);
 
-struct app_entry *replica_app(const struct replica *replica, const char *tenant, const char *environment, const char *app);
+struct app_entry *replica_app(const struct replica *replica, const char *tenant, const char *environment,
+			      const char *app);
 struct node_entry *replica_node(struct replica *replica, const char *name); // made when missing
 
 // The release of an app by number, from memory or the store; NULL when there is none. Valid until the replica changes.

@@ -141,7 +141,7 @@ static void note_absent(struct server *server, struct node_entry *node, const st
 	for (uint32_t i = 0; i < report->instance_count; i++)
 		map_set(&named, report->instances[i].instance, (void *)report);
 	struct placement_entry *p;
-	LIST_EACH (p, &node->placements, of_node) {
+	LIST_EACH(p, &node->placements, of_node) {
 		if (map_get(&named, p->record.instance))
 			continue;
 		if (!p->heard || p->actual.state != INSTANCE_PENDING)

@@ -29,12 +29,12 @@ struct request {
 	char *params[REQUEST_PARAMS]; // decoded, in the order of the route's pattern
 	struct principal who;
 	char from[ADDRESS_TEXT_SIZE];
-	json_t *body; // NULL: none
-	void *object; // the body as the struct of the route's field table; NULL: the route has none
+	json_t *body;      // NULL: none
+	void *object;      // the body as the struct of the route's field table; NULL: the route has none
 	unsigned attempts; // of a change that met a concurrent one
 	uint64_t if_match; // revision; 0: none given
 	void (*on_gone)(struct request *rq); // the client has gone; may be NULL
-	void *arg;			     // the handler's own
+	void *arg;                           // the handler's own
 };
 
 struct request *request_new(struct server *server, struct http_exchange *x);

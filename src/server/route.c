@@ -77,8 +77,8 @@ static void add_allow(char *allow, size_t size, const char *method)
 	snprintf(allow + used, size - used, "%s%s", used ? ", " : "", method);
 }
 
-int route_find(const char *method, const char *path, const struct route **ret, char *params[REQUEST_PARAMS], char *allow,
-	       size_t allow_size)
+int route_find(const char *method, const char *path, const struct route **ret, char *params[REQUEST_PARAMS],
+	       char *allow, size_t allow_size)
 {
 	allow[0] = '\0';
 	for (size_t i = 0; i < n_routes; i++) {

@@ -11,8 +11,8 @@ enum body_kind { BODY_NONE, BODY_JSON, BODY_STREAM };
 enum route_flags {
 	ROUTE_CHANGES = 1 << 0,  // audited, also when it is refused
 	ROUTE_IF_MATCH = 1 << 1, // honours If-Match
-	ROUTE_ETAG = 1 << 2,	 // answers with an ETag
-	ROUTE_LENIENT = 1 << 3,	 // the body comes from another version of the platform: unknown keys are passed over
+	ROUTE_ETAG = 1 << 2,     // answers with an ETag
+	ROUTE_LENIENT = 1 << 3,  // the body comes from another version of the platform: unknown keys are passed over
 };
 
 struct route_query {
@@ -21,16 +21,16 @@ struct route_query {
 
 struct route {
 	const char *method, *path; // "/v1/nodes/{node}"; a parameter is a whole segment
-	enum access access;	   // the least one
+	enum access access;        // the least one
 	enum body_kind body_kind;
 	const struct fields *body; // BODY_JSON: what it must be; NULL: see body_schema
 	const char *body_schema;   // BODY_JSON that no table describes: its JSON Schema
-	const char *body_type;	   // BODY_STREAM: the media type
-	size_t body_max;	   // bytes; 0: 4 MiB
-	unsigned status;	   // of the good answer
+	const char *body_type;     // BODY_STREAM: the media type
+	size_t body_max;           // bytes; 0: 4 MiB
+	unsigned status;           // of the good answer
 	enum answer_kind answer;
-	const struct fields *of;   // what it answers, or each item of the list, or each event's data; NULL: any
-	const char *answer_type;   // ANSWER_BYTES: the media type
+	const struct fields *of; // what it answers, or each item of the list, or each event's data; NULL: any
+	const char *answer_type; // ANSWER_BYTES: the media type
 	unsigned flags;
 	const struct route_query *queries; // ended by a NULL name; NULL: none
 	const char *summary;
@@ -45,5 +45,5 @@ int route_param_index(const struct route *route, const char *name);
 
 // Finds the row for a method and an undecoded path; fills params (heap, decoded). Otherwise returns -ENOENT: no such
 // path; -ENOTSUP: not with this method, the allowed ones are written to allow ("GET, PUT"); -EINVAL: a bad escape.
-int route_find(const char *method, const char *path, const struct route **ret, char *params[REQUEST_PARAMS], char *allow,
-	       size_t allow_size);
+int route_find(const char *method, const char *path, const struct route **ret, char *params[REQUEST_PARAMS],
+	       char *allow, size_t allow_size);

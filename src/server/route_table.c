@@ -52,11 +52,11 @@ static bool add_instances(struct app_entry *app, json_t *ret)
 		return true;
 	struct placement_entry *p;
 	size_t n = 0;
-	LIST_EACH (p, &app->placements, of_app)
+	LIST_EACH(p, &app->placements, of_app)
 		n++;
 	AUTO_FREE const struct placement_entry **ready = xcalloc(n + 1, sizeof(struct placement_entry *));
 	n = 0;
-	LIST_EACH (p, &app->placements, of_app) {
+	LIST_EACH(p, &app->placements, of_app) {
 		if (!is_routed(p, app, process))
 			continue;
 		if (p->unknown && p->node->node.state != NODE_LOST)

@@ -39,7 +39,7 @@ void routers_close(struct server *server)
 	if (!server->routers.all.next)
 		return;
 	struct router *router;
-	LIST_EACH (router, &server->routers.all, link)
+	LIST_EACH(router, &server->routers.all, link)
 		router_free(router);
 	free(server->routers.text);
 }
@@ -47,7 +47,7 @@ void routers_close(struct server *server)
 static struct router *router_find(struct server *server, const char *name)
 {
 	struct router *router;
-	LIST_EACH (router, &server->routers.all, link)
+	LIST_EACH(router, &server->routers.all, link)
 		if (str_eq(router->name, name))
 			return router;
 	router = xcalloc(1, sizeof(*router));
@@ -60,7 +60,7 @@ static struct router *router_find(struct server *server, const char *name)
 bool routers_connected(const struct server *server)
 {
 	struct router *router;
-	LIST_EACH (router, &server->routers.all, link)
+	LIST_EACH(router, &server->routers.all, link)
 		if (!router->lost_ms)
 			return true;
 	return false;
@@ -75,8 +75,9 @@ static void send_table(struct routers *routers, struct router *router)
 		return;
 	}
 	AUTO_BUF struct buf out = BUF_INIT(SIZE_MAX / 2);
-	buf_addf(&out, "event: routes\nid: %llu\ndata: {\"version\":%llu,\"routes\":",
-		 (unsigned long long)routers->version, (unsigned long long)routers->version);
+	buf_addf(&out,
+		 "event: routes\nid: %llu\ndata: {\"version\":%llu,\"routes\":", (unsigned long long)routers->version,
+		 (unsigned long long)routers->version);
 	buf_add_str(&out, routers->text);
 	buf_add_str(&out, "}\n\n");
 	stream_raw(&router->stream, buf_data(&out), buf_len(&out));
@@ -87,7 +88,7 @@ static void send_table(struct routers *routers, struct router *router)
 static void forget_ghosts(struct server *server, uint64_t now)
 {
 	struct router *router;
-	LIST_EACH (router, &server->routers.all, link)
+	LIST_EACH(router, &server->routers.all, link)
 		if (router->lost_ms && now >= router->lost_ms + ROUTER_GHOST_MS)
 			router_free(router);
 }
@@ -113,7 +114,7 @@ uint64_t routers_publish(struct server *server)
 	routers->published = true;
 	routers->published_ms = now;
 	struct router *router;
-	LIST_EACH (router, &routers->all, link)
+	LIST_EACH(router, &routers->all, link)
 		send_table(routers, router);
 	return 0;
 }
@@ -132,7 +133,7 @@ bool routers_let_go(const struct server *server, const char *instance, uint64_t 
 	if (list_empty(&routers->all)) // one that served before this process may not have come back yet
 		return loop_now_ms(server->loop) >= routers->started_ms + ROUTER_GHOST_MS;
 	struct router *router;
-	LIST_EACH (router, &routers->all, link)
+	LIST_EACH(router, &routers->all, link)
 		if (router->lost_ms || router->acked < version || is_busy(router, instance))
 			return false;
 	return true;
@@ -164,7 +165,8 @@ void routers_stream(struct request *rq)
 {
 	const char *name = request_param(rq, "router");
 	if (!str_is_label(name)) {
-		reply_problemf(rq, 400, NULL, "'%.64s' is not a router's name: lower-case letters, digits and '-'", name);
+		reply_problemf(rq, 400, NULL, "'%.64s' is not a router's name: lower-case letters, digits and '-'",
+			       name);
 		return;
 	}
 	struct router *router = router_find(rq->server, name);

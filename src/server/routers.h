@@ -1,4 +1,5 @@
-// Routers, and the table they route by: published whole, versioned, to every router's stream, at most every ROUTES_PACE_MS.
+// Routers, and the table they route by: published whole, versioned, to every router's stream, at most every
+// ROUTES_PACE_MS.
 #pragma once
 
 #include "base/list.h"
@@ -11,10 +12,10 @@ enum { ROUTES_PACE_MS = 10, ROUTER_GHOST_MS = 10000 };
 struct router {
 	char *name;
 	struct stream stream; // open while connected
-	bool dirty;	      // the stream lacks the newest table
+	bool dirty;           // the stream lacks the newest table
 	uint64_t lost_ms;     // loop time since which it is not connected; 0: it is
-	uint64_t acked;	      // version
-	char **busy;	      // instances with requests in flight, as of that
+	uint64_t acked;       // version
+	char **busy;          // instances with requests in flight, as of that
 	uint32_t busy_count;
 	struct list link;
 };
@@ -40,4 +41,4 @@ bool routers_connected(const struct server *server);
 bool routers_let_go(const struct server *server, const char *instance, uint64_t version);
 
 void routers_stream(struct request *rq); // GET /v1/routers/{router}/routes
-void routers_ack(struct request *rq);	 // POST /v1/routers/{router}/ack
+void routers_ack(struct request *rq);    // POST /v1/routers/{router}/ack

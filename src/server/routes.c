@@ -27,8 +27,9 @@
 #define MANY(fields_) .answer = ANSWER_LIST, .of = &fields_
 #define TAKES(fields_) .body_kind = BODY_JSON, .body = &fields_
 #define TAKES_NOTHING TAKES(nothing_fields)
-#define ENV_SCHEMA \
-	"{\"type\":\"object\",\"description\":\"null removes\",\"additionalProperties\":{\"type\":[\"string\",\"null\"]}}"
+#define ENV_SCHEMA                                                                                                     \
+	"{\"type\":\"object\",\"description\":\"null "                                                                 \
+	"removes\",\"additionalProperties\":{\"type\":[\"string\",\"null\"]}}"
 
 // An empty object, or no body at all.
 static const struct fields nothing_fields = { .name = "Nothing", .size = 1 };
@@ -42,12 +43,14 @@ static const struct route_query log_queries[] = {
 };
 
 const struct route routes[] = {
-	{ "GET", APPS, READS, MANY(app_view_fields), .queries = list_queries, .summary = "List apps", .run = apps_list },
+	{ "GET", APPS, READS, MANY(app_view_fields), .queries = list_queries, .summary = "List apps",
+	  .run = apps_list },
 	{ "GET", APP, READS, ONE(app_view_fields), .flags = ROUTE_ETAG, .summary = "Show an app", .run = apps_get },
 	{ "PUT", APP, CHANGES, TAKES(deployment_fields), ONE(app_view_fields), .status = 202,
 	  .summary = "Make a release of a spec and an artifact, and roll it out; 200 when nothing differs",
 	  .run = deploy_put },
-	{ "DELETE", APP, CHANGES, .status = 204, .summary = "Delete an app, its releases and events", .run = apps_delete },
+	{ "DELETE", APP, CHANGES, .status = 204, .summary = "Delete an app, its releases and events",
+	  .run = apps_delete },
 	{ "POST", APP "/plan", READS, TAKES(deployment_fields), ONE(plan_view_fields),
 	  .summary = "Show what PUT would change", .run = deploy_plan },
 	{ "POST", APP "/scale", CHANGES, TAKES(scale_fields), ONE(app_view_fields), .status = 202,
@@ -66,17 +69,19 @@ const struct route routes[] = {
 	  .status = 202, .summary = "Change the environment, as a new release", .run = env_patch },
 	{ "GET", APP "/releases", READS, MANY(release_view_fields), .summary = "List releases, newest first",
 	  .run = releases_list },
-	{ "GET", APP "/instances", READS, MANY(instance_view_fields), .summary = "List instances", .run = apps_instances },
+	{ "GET", APP "/instances", READS, MANY(instance_view_fields), .summary = "List instances",
+	  .run = apps_instances },
 	{ "GET", APP "/events", READS, MANY(event_fields), .queries = list_queries,
 	  .summary = "List what happened, newest first", .run = events_list },
-	{ "GET", APP "/why", READS, ONE(why_view_fields), .summary = "Say why it does not run as wanted", .run = why_app },
+	{ "GET", APP "/why", READS, ONE(why_view_fields), .summary = "Say why it does not run as wanted",
+	  .run = why_app },
 	{ "GET", APP "/watch", READS, .answer = ANSWER_EVENTS, .of = &watch_view_fields,
 	  .summary = "Follow the app: an event `state` at once and at each change", .run = watch_app },
 	{ "GET", APP "/logs", READS, .answer = ANSWER_EVENTS, .queries = log_queries,
 	  .summary = "Read the log: events `log`, `gap`, `end`", .run = passthrough_logs },
-	{ "POST", APP "/run", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, TAKES(exec_request_fields), .status = 101,
-	  .answer = ANSWER_UPGRADE, .summary = "Run a one-off command in a fresh container; Upgrade: dialtone-stream",
-	  .run = passthrough_run },
+	{ "POST", APP "/run", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, TAKES(exec_request_fields),
+	  .status = 101, .answer = ANSWER_UPGRADE,
+	  .summary = "Run a one-off command in a fresh container; Upgrade: dialtone-stream", .run = passthrough_run },
 	{ "POST", APP "/instances/{instance}/exec", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES,
 	  TAKES(exec_request_fields), .status = 101, .answer = ANSWER_UPGRADE,
 	  .summary = "Run a command inside an instance; Upgrade: dialtone-stream", .run = passthrough_exec },
@@ -101,7 +106,8 @@ const struct route routes[] = {
 	{ "GET", "/v1/nodes", READS, MANY(node_view_fields), .summary = "List nodes", .run = nodes_list },
 	{ "GET", "/v1/stacks", READS, .answer = ANSWER_LIST, .summary = "List stacks", .run = status_stacks },
 	{ "GET", "/v1/runtimes", READS, .answer = ANSWER_LIST, .summary = "List runtimes", .run = status_runtimes },
-	{ "GET", "/v1/status", READS, .answer = ANSWER_JSON, .summary = "Show the platform as a whole", .run = status_get },
+	{ "GET", "/v1/status", READS, .answer = ANSWER_JSON, .summary = "Show the platform as a whole",
+	  .run = status_get },
 	{ "GET", "/v1/audit", READS, MANY(audit_view_fields), .queries = list_queries,
 	  .summary = "List the audit trail, newest first", .run = audit_list },
 
@@ -118,8 +124,8 @@ const struct route routes[] = {
 
 	{ "GET", "/v1/openapi.json", .access = ACCESS_ANYONE, .status = 200, .answer = ANSWER_JSON,
 	  .summary = "Show this document", .run = openapi_get },
-	{ "GET", "/livez", .access = ACCESS_ANYONE, .status = 200, .answer = ANSWER_JSON, .summary = "Say whether it is alive",
-	  .run = status_livez },
+	{ "GET", "/livez", .access = ACCESS_ANYONE, .status = 200, .answer = ANSWER_JSON,
+	  .summary = "Say whether it is alive", .run = status_livez },
 	{ "GET", "/readyz", .access = ACCESS_ANYONE, .status = 200, .answer = ANSWER_JSON,
 	  .summary = "Say whether it is ready, and what is missing", .run = status_readyz },
 };

@@ -56,10 +56,9 @@ static void make_places(struct server *server)
 	AUTO_FREE char *tenant_value = tenant_text(&tenant);
 	put_if_absent(server, "v1/tenants/default", tenant_value);
 	uid_new(uid);
-	struct environment environment = { .tenant = tenant.name,
-					   .name = (char *)"dev",
-					   .uid = uid,
-					   .created_ms = tenant.created_ms };
+	struct environment environment = {
+		.tenant = tenant.name, .name = (char *)"dev", .uid = uid, .created_ms = tenant.created_ms
+	};
 	AUTO_FREE char *environment_value = environment_text(&environment);
 	put_if_absent(server, "v1/environments/default/dev", environment_value);
 }
@@ -130,7 +129,7 @@ void server_drain(struct server *server)
 	server->closing = true;
 	http_server_drain(server->http);
 	struct stream *s;
-	LIST_EACH (s, &server->streams, link)
+	LIST_EACH(s, &server->streams, link)
 		http_respond_end(s->rq->x);
 }
 
@@ -256,9 +255,9 @@ static int print_openapi(void)
 
 int server_main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "data", required_argument, NULL, 'd' }, { "openapi", no_argument, NULL, 'o' }, {}
-	};
+	static const struct option options[] = { { "data", required_argument, NULL, 'd' },
+						 { "openapi", no_argument, NULL, 'o' },
+						 {} };
 	const char *data = PLATFORM_DATA_DEFAULT;
 	optind = 2; // behind the program and "server"
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {

@@ -70,9 +70,10 @@ static void add_app(struct snapshot *s, struct app_entry *entry)
 					  .process_count = spec->process_count,
 					  .stopped = entry->app.stopped };
 	for (uint32_t i = 0; i < spec->process_count; i++)
-		s->processes[(*n)++] = (struct plan_process){ .app = app,
-							      .wanted = app_wanted(&entry->app, spec->processes[i].name),
-							      .takes = room_of(&spec->processes[i]) };
+		s->processes[(*n)++] =
+			(struct plan_process){ .app = app,
+					       .wanted = app_wanted(&entry->app, spec->processes[i].name),
+					       .takes = room_of(&spec->processes[i]) };
 }
 
 static void add_apps(struct server *server, struct snapshot *s)

@@ -4,7 +4,6 @@
 #include "image/stack.h"
 #include "server/app_view.h"
 #include "server/core.h"
-#include "server/work.h"
 #include "server/list.h"
 #include "server/nodes.h"
 #include "server/work.h"
@@ -52,7 +51,7 @@ static unsigned count_routers(const struct server *server)
 {
 	unsigned n = 0;
 	const struct router *router;
-	LIST_EACH (router, &server->routers.all, link)
+	LIST_EACH(router, &server->routers.all, link)
 		n += !router->lost_ms;
 	return n;
 }
@@ -83,14 +82,14 @@ void status_get(struct request *rq)
 	unsigned wanted = 0, ready = 0, apps = count_apps(server, &wanted, &ready);
 	struct store_stats stats;
 	store_stats(server->store, &stats);
-	json_t *store = json_pack("{s:s, s:I, s:I, s:b}", "driver", server->driver, "revision", (json_int_t)stats.revision,
-				  "records", (json_int_t)stats.records, "full", stats.full);
+	json_t *store = json_pack("{s:s, s:I, s:I, s:b}", "driver", server->driver, "revision",
+				  (json_int_t)stats.revision, "records", (json_int_t)stats.records, "full", stats.full);
 	reply_json(rq, 200,
-		    json_pack("{s:{s:s, s:s, s:s, s:s, s:s}, s:i, s:i, s:i, s:{s:i, s:i}, s:o, s:b}", "platform", "id",
-			      platform->id, "domain", platform->domain, "http", platform->http, "api", platform->api,
-			      "version", DIALTONE_VERSION, "nodes", heard_nodes(server), "routers", count_routers(server),
-			      "apps", apps, "instances", "wanted", wanted, "ready", ready, "store", store, "settled",
-			      server->control.settled));
+		   json_pack("{s:{s:s, s:s, s:s, s:s, s:s}, s:i, s:i, s:i, s:{s:i, s:i}, s:o, s:b}", "platform", "id",
+			     platform->id, "domain", platform->domain, "http", platform->http, "api", platform->api,
+			     "version", DIALTONE_VERSION, "nodes", heard_nodes(server), "routers",
+			     count_routers(server), "apps", apps, "instances", "wanted", wanted, "ready", ready,
+			     "store", store, "settled", server->control.settled));
 }
 
 // ---- stacks and runtimes: files, so read on the pool
@@ -116,8 +115,8 @@ static json_t *image_json(const struct image *image)
 {
 	json_t *json = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:I, s:I}", "name", image->name, "version", image->version,
 				 "about", image->about, "layers", texts(image->layers, image->n_layers), "packages",
-				 texts(image->packages, image->n_packages), "bytes", (json_int_t)image->bytes, "built_ms",
-				 (json_int_t)image->built_ms);
+				 texts(image->packages, image->n_packages), "bytes", (json_int_t)image->bytes,
+				 "built_ms", (json_int_t)image->built_ms);
 	if (image->kind == IMAGE_STACK) {
 		json_object_set_new(json, "shell", json_boolean(image->has_shell));
 		return json;

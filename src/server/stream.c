@@ -81,6 +81,6 @@ void stream_close(struct stream *s)
 void streams_ping(struct list *streams)
 {
 	struct stream *s;
-	LIST_EACH (s, streams, link)
+	LIST_EACH(s, streams, link)
 		stream_raw(s, ": \n\n", 4);
 }

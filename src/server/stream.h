@@ -6,10 +6,10 @@
 #include "server/request.h"
 
 struct stream {
-	struct request *rq; // NULL: not open
-	bool full;	    // above HTTP_HIGH_WATER: do not write
-	struct list link;   // on the server's list, for the comment that keeps it alive
-	void (*room)(struct stream *s);	  // may be written again; may be NULL
+	struct request *rq;             // NULL: not open
+	bool full;                      // above HTTP_HIGH_WATER: do not write
+	struct list link;               // on the server's list, for the comment that keeps it alive
+	void (*room)(struct stream *s); // may be written again; may be NULL
 	void (*closed)(struct stream *s, struct server *server); // the reader has gone; the stream is no longer open
 };
 

@@ -17,7 +17,7 @@ struct round {
 	struct blobs *blobs;
 	uint64_t age_ms, now_ms;
 	struct store_list releases, artifacts, builds;
-	struct map used;	 // artifacts that a release has
+	struct map used;           // artifacts that a release has
 	const struct record **old; // records of artifacts and builds to delete
 	size_t n_old, at;
 	struct map kept; // digests of manifests and of the files they name

@@ -1,5 +1,5 @@
-// Two upgraded connections, client's and agent's, joined: what comes in at one goes out at the other, never more of it in
-// memory than TUNNEL_BUFFER each way.
+// Two upgraded connections, client's and agent's, joined: what comes in at one goes out at the other, never more of it
+// in memory than TUNNEL_BUFFER each way.
 #include "base/log.h"
 #include "base/str.h"
 #include "server/core.h"
@@ -45,7 +45,7 @@ static void tunnel_free(struct tunnel *tunnel)
 void tunnels_close(struct server *server)
 {
 	struct tunnel *tunnel;
-	LIST_EACH (tunnel, &server->tunnels, link)
+	LIST_EACH(tunnel, &server->tunnels, link)
 		tunnel_free(tunnel);
 }
 
@@ -122,7 +122,9 @@ static void tunnel_open(struct server *server, const int fds[2], struct buf earl
 	int r = 0;
 	for (size_t i = 0; i < 2; i++) {
 		struct side *side = &tunnel->sides[i];
-		*side = (struct side){ .tunnel = tunnel, .fd = fds[i], .in = BUF_INIT(TUNNEL_BUFFER + buf_len(&early[i])) };
+		*side = (struct side){ .tunnel = tunnel,
+				       .fd = fds[i],
+				       .in = BUF_INIT(TUNNEL_BUFFER + buf_len(&early[i])) };
 		buf_add(&side->in, buf_data(&early[i]), buf_len(&early[i]));
 	}
 	for (size_t i = 0; i < 2 && r == 0; i++)
@@ -208,7 +210,7 @@ void tunnel_start(struct request *rq, const char *target, const json_t *body)
 	if (!http_header_has_token(&head->headers, "upgrade", protocol)) {
 		http_exchange_set_header(rq->x, "Upgrade", protocol);
 		reply_problemf(rq, 426, "send `Connection: Upgrade` and `Upgrade: dialtone-stream`",
-				"this is a stream of both ways, not an ordinary answer");
+			       "this is a stream of both ways, not an ordinary answer");
 		return;
 	}
 	struct opening *opening = xcalloc(1, sizeof(*opening));

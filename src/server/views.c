@@ -10,21 +10,24 @@
 #define ENUM(struct_, member_, names_) FIELD(struct_, member_, FIELD_ENUM, OPTIONAL, 0, 0, .names = names_)
 #define OBJECT(struct_, member_, of_) FIELD(struct_, member_, FIELD_OBJECT, OPTIONAL, 0, 0, .of = of_)
 #define POINTER(struct_, member_, of_) FIELD(struct_, member_, FIELD_POINTER, OPTIONAL, 0, 0, .of = of_)
-#define ARRAY(struct_, member_, count_, of_) \
+#define ARRAY(struct_, member_, count_, of_)                                                                           \
 	FIELD_LIST(struct_, member_, count_, FIELD_ARRAY, OPTIONAL, UINT32_MAX, .of = of_)
 
 static const char *const app_states[] = {
 	[APP_RUNNING] = "running", [APP_STARTING] = "starting", [APP_UPDATING] = "updating",
-	[APP_FAILING] = "failing", [APP_STOPPED] = "stopped",	NULL,
+	[APP_FAILING] = "failing", [APP_STOPPED] = "stopped",   NULL,
 };
 static const char *const rollout_states[] = { "rolling", "failed", NULL };
 static const char *const wants[] = { [WANT_RUN] = "run", [WANT_STOP] = "stop", NULL };
 static const char *const node_states[] = {
-	[NODE_READY] = "ready", [NODE_LOST] = "lost", [NODE_DRAINING] = "draining", NULL,
+	[NODE_READY] = "ready",
+	[NODE_LOST] = "lost",
+	[NODE_DRAINING] = "draining",
+	NULL,
 };
 static const char *const instance_states[] = {
-	[INSTANCE_PENDING] = "pending",	  [INSTANCE_STARTING] = "starting", [INSTANCE_READY] = "ready",
-	[INSTANCE_UNREADY] = "unready",	  [INSTANCE_BACKOFF] = "backoff",   [INSTANCE_FAILED] = "failed",
+	[INSTANCE_PENDING] = "pending",   [INSTANCE_STARTING] = "starting", [INSTANCE_READY] = "ready",
+	[INSTANCE_UNREADY] = "unready",   [INSTANCE_BACKOFF] = "backoff",   [INSTANCE_FAILED] = "failed",
 	[INSTANCE_STOPPING] = "stopping", [INSTANCE_STOPPED] = "stopped",   NULL,
 };
 
@@ -39,9 +42,11 @@ static const struct fields process_view_fields = FIELDS(process_view, process_it
 
 static const struct field rollout_items[] = {
 	U32(rollout_view, release),
-	FIELD(rollout_view, from, FIELD_U32, OPTIONAL, 0, UINT32_MAX, .about = "the release that serves until then; 0: none"),
+	FIELD(rollout_view, from, FIELD_U32, OPTIONAL, 0, UINT32_MAX,
+	      .about = "the release that serves until then; 0: none"),
 	ENUM(rollout_view, state, rollout_states),
-	FIELD(rollout_view, detail, FIELD_TEXT, OPTIONAL, 0, UINT32_MAX, .about = "how far it is, or the cause of its failure"),
+	FIELD(rollout_view, detail, FIELD_TEXT, OPTIONAL, 0, UINT32_MAX,
+	      .about = "how far it is, or the cause of its failure"),
 };
 static const struct fields rollout_view_fields = FIELDS(rollout_view, rollout_items, "Rollout");
 
@@ -91,14 +96,10 @@ static const struct field watch_items[] = {
 const struct fields watch_view_fields = FIELDS(watch_view, watch_items, "Watch");
 
 static const struct field release_items[] = {
-	U32(release_view, release),
-	TEXT(release_view, artifact),
-	TEXT(release_view, stack),
-	TEXT(release_view, runtime),
-	TIME(release_view, created_ms),
-	TEXT(release_view, by),
-	TEXT(release_view, reason),
-	OBJECT(release_view, spec, &spec_fields),
+	U32(release_view, release),     TEXT(release_view, artifact),
+	TEXT(release_view, stack),      TEXT(release_view, runtime),
+	TIME(release_view, created_ms), TEXT(release_view, by),
+	TEXT(release_view, reason),     OBJECT(release_view, spec, &spec_fields),
 	BOOL(release_view, current),
 };
 const struct fields release_view_fields = FIELDS(release_view, release_items, "ReleaseState");
@@ -119,17 +120,23 @@ const struct fields plan_view_fields = FIELDS(plan_view, plan_items, "Plan");
 // ---- platform
 
 static const struct field node_items[] = {
-	TEXT(node_view, name),	       TEXT(node_view, address),      TEXT(node_view, zone),
+	TEXT(node_view, name),
+	TEXT(node_view, address),
+	TEXT(node_view, zone),
 	ENUM(node_view, state, node_states),
 	FIELD(node_view, connected, FIELD_BOOL, OPTIONAL, 0, 1, .about = "its agent reads its assignments"),
-	TIME(node_view, since_ms),     BYTES(node_view, memory_bytes), BYTES(node_view, disk_bytes),
-	U32(node_view, cpu_millis),    U32(node_view, instances),     OBJECT(node_view, used, &resources_fields),
+	TIME(node_view, since_ms),
+	BYTES(node_view, memory_bytes),
+	BYTES(node_view, disk_bytes),
+	U32(node_view, cpu_millis),
+	U32(node_view, instances),
+	OBJECT(node_view, used, &resources_fields),
 };
 const struct fields node_view_fields = FIELDS(node_view, node_items, "NodeState");
 
 static const struct field audit_items[] = {
-	U64(audit_view, seq),	  TIME(audit_view, at_ms),  TEXT(audit_view, who),     TEXT(audit_view, role),
-	TEXT(audit_view, from),	  TEXT(audit_view, action), TEXT(audit_view, target), TEXT(audit_view, outcome),
+	U64(audit_view, seq),    TIME(audit_view, at_ms),  TEXT(audit_view, who),    TEXT(audit_view, role),
+	TEXT(audit_view, from),  TEXT(audit_view, action), TEXT(audit_view, target), TEXT(audit_view, outcome),
 	U32(audit_view, status), TEXT(audit_view, detail),
 };
 const struct fields audit_view_fields = FIELDS(audit_view, audit_items, "AuditRecord");
@@ -152,8 +159,11 @@ static const struct field refusal_items[] = {
 static const struct fields refusal_fields = FIELDS(refusal_view, refusal_items, "Refusal");
 
 static const struct field exit_items[] = {
-	TEXT(exit_view, instance), TEXT(exit_view, process),		       U32(exit_view, index),
-	TIME(exit_view, at_ms),	   POINTER(exit_view, exit, &exit_status_fields),
+	TEXT(exit_view, instance),
+	TEXT(exit_view, process),
+	U32(exit_view, index),
+	TIME(exit_view, at_ms),
+	POINTER(exit_view, exit, &exit_status_fields),
 };
 static const struct fields exit_fields = FIELDS(exit_view, exit_items, "LastExit");
 

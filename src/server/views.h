@@ -1,5 +1,5 @@
-// What the API answers, as structs with field tables: the tables write the JSON and describe it in the OpenAPI document.
-// Views borrow everything they point to; only arrays made for one are freed by who made it.
+// What the API answers, as structs with field tables: the tables write the JSON and describe it in the OpenAPI
+// document. Views borrow everything they point to; only arrays made for one are freed by who made it.
 #pragma once
 
 #include "model/diff.h"
@@ -149,4 +149,3 @@ struct audit_view {
 	char *detail;
 };
 FIELDS_OBJECT(audit_view)
-

@@ -63,11 +63,12 @@ static void add_refusals(struct why *why)
 	struct why_view *view = &why->view;
 	for (uint32_t i = 0; app_is_planned(app) && i < app->plan_count; i++) {
 		const struct process_plan *plan = &app->plans[i];
-		view->nodes = xreallocarray(view->nodes, view->node_count + plan->refusal_count + 1, sizeof(*view->nodes));
+		view->nodes =
+			xreallocarray(view->nodes, view->node_count + plan->refusal_count + 1, sizeof(*view->nodes));
 		for (uint32_t k = 0; k < plan->refusal_count; k++)
-			view->nodes[view->node_count++] = (struct refusal_view){ app->app.spec.processes[i].name,
-										plan->refusals[k].node,
-										plan->refusals[k].text };
+			view->nodes[view->node_count++] =
+				(struct refusal_view){ app->app.spec.processes[i].name, plan->refusals[k].node,
+						       plan->refusals[k].text };
 	}
 }
 
@@ -189,7 +190,9 @@ void why_app(struct request *rq)
 	struct app_entry *app = request_app(rq);
 	if (!app)
 		return;
-	struct why why = { .server = rq->server, .app = app, .view = { .app = app->app.name, .state = app_state(app) } };
+	struct why why = { .server = rq->server,
+			   .app = app,
+			   .view = { .app = app->app.name, .state = app_state(app) } };
 	why.view.rollout = rollout_view_new(app);
 	why.placements = app_placements(app, &why.n);
 	add_missing(&why);

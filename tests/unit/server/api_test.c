@@ -5,11 +5,11 @@
 #include "server/route.h"
 #include "store/memory.h"
 
+#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 static struct rig rig;
 
@@ -83,7 +83,8 @@ static void test_route_params(void **state UNUSED)
 {
 	const struct route *route;
 	char *params[REQUEST_PARAMS] = {}, allow[128];
-	assert_int_equal(route_find("GET", "/v1/tenants/a/environments/b/apps/c%2Fd", &route, params, allow, sizeof(allow)), 0);
+	assert_int_equal(
+		route_find("GET", "/v1/tenants/a/environments/b/apps/c%2Fd", &route, params, allow, sizeof(allow)), 0);
 	assert_int_equal(route_param_index(route, "tenant"), 0);
 	assert_int_equal(route_param_index(route, "app"), 2);
 	assert_int_equal(route_param_index(route, "node"), -1);
@@ -101,9 +102,9 @@ static void check_references(const json_t *root, const json_t *at)
 	json_t *value;
 	size_t i;
 	if (json_is_array(at))
-		json_array_foreach(at, i, value)
-			check_references(root, value);
-	json_object_foreach((json_t *)at, key, value) {
+		json_array_foreach(at, i, value) check_references(root, value);
+	json_object_foreach((json_t *)at, key, value)
+	{
 		check_references(root, value);
 		if (!str_eq(key, "$ref"))
 			continue;
@@ -126,7 +127,8 @@ static void test_openapi(void **state UNUSED)
 		AUTO_FREE char *method = xstrdup(routes[i].method);
 		for (char *c = method; *c; c++)
 			*c = (char)(*c | 0x20);
-		json_t *operation = json_object_get(json_object_get(json_object_get(document, "paths"), routes[i].path), method);
+		json_t *operation =
+			json_object_get(json_object_get(json_object_get(document, "paths"), routes[i].path), method);
 		if (!operation)
 			fail_msg("%s %s is not in the document", routes[i].method, routes[i].path);
 		assert_string_equal(json_get_text(operation, "summary", ""), routes[i].summary);
@@ -162,8 +164,10 @@ static void test_problems(void **state UNUSED)
 	assert_int_equal(status_for(rig.operator, "GET", "/v1/tenants/default/environments/prod/apps"), 404);
 	assert_int_equal(status_for(rig.operator, "GET", APP_PATH "none"), 404);
 	assert_int_equal(status_for(rig.operator, "GET", "/v1/audit?limit=many"), 400);
-	json_t *problem = rig_call(&rig, 400, "PUT", APP_PATH "shop",
-				   "{\"spec\":{\"name\":\"shop\",\"processes\":{\"web\":{\"instancs\":2}}},\"artifact\":\"" ARTIFACT "\"}");
+	json_t *problem = rig_call(
+		&rig, 400, "PUT", APP_PATH "shop",
+		"{\"spec\":{\"name\":\"shop\",\"processes\":{\"web\":{\"instancs\":2}}},\"artifact\":\"" ARTIFACT
+		"\"}");
 	assert_string_equal(json_get_text(problem, "field", ""), "spec.processes.web.instancs");
 	assert_non_null(strstr(json_get_text(problem, "hint", ""), "instances"));
 	json_decref(problem);
@@ -241,10 +245,11 @@ static void test_admission(void **state UNUSED)
 	AUTO_FREE char *missing = deployment_json(
 		"shop", "/x", NULL, 1, "sha256:3333333333333333333333333333333333333333333333333333333333333333");
 	refuse(missing, 409, "artifact", "not uploaded");
-	refuse("{\"spec\":{\"name\":\"shop\",\"runtime\":\"cobol@85\",\"processes\":{\"web\":{\"command\":\"/x\"}}},\"artifact\":\"" ARTIFACT
-	       "\"}",
+	refuse("{\"spec\":{\"name\":\"shop\",\"runtime\":\"cobol@85\",\"processes\":{\"web\":{\"command\":\"/"
+	       "x\"}}},\"artifact\":\"" ARTIFACT "\"}",
 	       400, "spec.runtime", "cobol");
-	refuse("{\"spec\":{\"name\":\"shop\",\"stack\":\"mars\",\"processes\":{\"web\":{\"command\":\"/x\"}}},\"artifact\":\"" ARTIFACT "\"}",
+	refuse("{\"spec\":{\"name\":\"shop\",\"stack\":\"mars\",\"processes\":{\"web\":{\"command\":\"/"
+	       "x\"}}},\"artifact\":\"" ARTIFACT "\"}",
 	       400, "spec.stack", "mars");
 	refuse("{\"spec\":{\"name\":\"shop\",\"processes\":{\"web\":{}}},\"artifact\":\"" ARTIFACT "\"}", 400,
 	       "spec.processes.web.command", "missing");
@@ -379,10 +384,9 @@ static json_t *find_audit(const json_t *audit, const char *method, const char *o
 {
 	size_t i;
 	json_t *record;
-	json_array_foreach(json_object_get(audit, "items"), i, record)
-		if (str_starts(json_get_text(record, "action", ""), method) &&
-		    str_eq(json_get_text(record, "outcome", ""), outcome))
-			return record;
+	json_array_foreach(json_object_get(audit, "items"), i,
+			   record) if (str_starts(json_get_text(record, "action", ""), method) &&
+				       str_eq(json_get_text(record, "outcome", ""), outcome)) return record;
 	return NULL;
 }
 
@@ -419,7 +423,8 @@ static void test_audit_pages(void **state UNUSED)
 		json_t *page = rig_call(&rig, 200, "GET", path, NULL);
 		size_t i;
 		json_t *record;
-		json_array_foreach(json_object_get(page, "items"), i, record) {
+		json_array_foreach(json_object_get(page, "items"), i, record)
+		{
 			assert_true(json_get_u64(record, "seq", 0) < last);
 			last = json_get_u64(record, "seq", 0);
 			n++;

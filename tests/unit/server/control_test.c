@@ -1,10 +1,10 @@
 // The control loop, seen from an agent and a router: placements, rollouts, the stop gate, restarts of the server.
 #include "rig.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 static struct rig rig;
 
@@ -26,9 +26,8 @@ static const json_t *routed(struct rig *r, const char *host)
 {
 	size_t i;
 	json_t *route;
-	json_array_foreach(json_object_get(r->router.table, "routes"), i, route)
-		if (str_eq(json_get_text(route, "host", ""), host))
-			return route;
+	json_array_foreach(json_object_get(r->router.table, "routes"), i,
+			   route) if (str_eq(json_get_text(route, "host", ""), host)) return route;
 	return NULL;
 }
 
@@ -70,8 +69,9 @@ static void read_assignment(struct rig *r, void *arg)
 
 static void test_assignment(void **state UNUSED)
 {
-	const char *body = "{\"spec\":{\"name\":\"shop\",\"runtime\":\"static\",\"stack\":\"shell\",\"env\":{\"COLOUR\":\"red\"},"
-			   "\"processes\":{\"web\":{\"port\":9000,\"instances\":1}},\"routes\":[]},\"artifact\":\"" ARTIFACT "\"}";
+	const char *body =
+		"{\"spec\":{\"name\":\"shop\",\"runtime\":\"static\",\"stack\":\"shell\",\"env\":{\"COLOUR\":\"red\"},"
+		"\"processes\":{\"web\":{\"port\":9000,\"instances\":1}},\"routes\":[]},\"artifact\":\"" ARTIFACT "\"}";
 	json_decref(rig_call(&rig, 202, "PUT", APP_PATH "shop", body));
 	unsigned one = 1;
 	rig_until(&rig, agent_has, &one);
@@ -296,9 +296,10 @@ static bool has_crash(const json_t *events, const void *arg UNUSED)
 {
 	size_t i;
 	json_t *event;
-	json_array_foreach(json_object_get(events, "items"), i, event)
-		if (str_eq(json_get_text(event, "type", ""), "crashed"))
-			return strstr(json_get_text(event, "message", ""), "status 3; last line: it hurts");
+	json_array_foreach(json_object_get(events, "items"), i,
+			   event) if (str_eq(json_get_text(event, "type", ""),
+					     "crashed")) return strstr(json_get_text(event, "message", ""),
+								       "status 3; last line: it hurts");
 	return false;
 }
 
@@ -334,7 +335,7 @@ static void test_server_restart(void **state UNUSED)
 	json_decref(status);
 	rig_do(&rig, count_tables, &later);
 	assert_int_equal(tables, later); // no table without the instances that were not heard yet
-	rig_agent_start(&rig);		 // has forgotten everything: is told again
+	rig_agent_start(&rig);           // has forgotten everything: is told again
 	expect_routed(2);
 	json_decref(rig_wait(&rig, APP_PATH "shop", is_running, NULL));
 	json_t *after = rig_call(&rig, 200, "GET", APP_PATH "shop/instances", NULL);
@@ -347,7 +348,8 @@ static void test_server_restart(void **state UNUSED)
 
 static bool no_leftovers(struct rig *r, void *arg UNUSED)
 {
-	return !store_next(r->server->store, "v1/releases/", NULL) && !store_next(r->server->store, "v1/events/", NULL) &&
+	return !store_next(r->server->store, "v1/releases/", NULL) &&
+	       !store_next(r->server->store, "v1/events/", NULL) &&
 	       !store_next(r->server->store, "v1/placements/", NULL);
 }
 
@@ -364,7 +366,8 @@ static int on_state(const struct sse_event *event, void *arg)
 	json_t *app = json_object_get(state, "app");
 	unsigned *seen = arg;
 	++*seen;
-	bool done = str_eq(json_get_text(app, "state", ""), "running") && json_is_null(json_object_get(app, "rollout")) &&
+	bool done = str_eq(json_get_text(app, "state", ""), "running") &&
+		    json_is_null(json_object_get(app, "rollout")) &&
 		    json_array_size(json_object_get(state, "instances")) == 3;
 	json_decref(state);
 	return done;
@@ -379,7 +382,7 @@ static void test_watch(void **state UNUSED)
 					.on_event = on_state,
 					.arg = &seen };
 	struct err err = {};
-	int r = client_stream(rig.operator, &stream, &err);
+	int r = client_stream(rig.operator, & stream, &err);
 	if (r != 1)
 		fail_msg("watch: %d %s", r, err.text);
 	assert_true(seen >= 1);

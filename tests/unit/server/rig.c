@@ -3,23 +3,24 @@
 #include "base/clock.h"
 #include "io/file.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/stat.h>
-#include <cmocka.h>
 
 #define LAYER(c) "sha256:" c c c c c c c c c c c c c c c c
 
 static const struct {
 	const char *path, *text;
 } cache_files[] = {
-	{ "stacks/minimal/12.json",
-	  "{\"name\":\"minimal\",\"version\":\"12\",\"layers\":[\"" LAYER("aaaa") "\"],\"env\":{\"PATH\":\"/usr/bin\"}}" },
-	{ "stacks/shell/12.json", "{\"name\":\"shell\",\"version\":\"12\",\"has_shell\":true,\"layers\":[\"" LAYER("bbbb") "\",\"" LAYER(
-					  "aaaa") "\"],\"env\":{\"PATH\":\"/usr/bin\"}}" },
-	{ "runtimes/static/1.json", "{\"name\":\"static\",\"version\":\"1\",\"stack\":\"minimal@12\",\"command\":\"/srv/serve\","
-				    "\"layers\":[\"" LAYER("cccc") "\"],\"env\":{\"LANG\":\"C.UTF-8\"}}" },
+	{ "stacks/minimal/12.json", "{\"name\":\"minimal\",\"version\":\"12\",\"layers\":[\"" LAYER(
+					    "aaaa") "\"],\"env\":{\"PATH\":\"/usr/bin\"}}" },
+	{ "stacks/shell/12.json", "{\"name\":\"shell\",\"version\":\"12\",\"has_shell\":true,\"layers\":[\"" LAYER(
+					  "bbbb") "\",\"" LAYER("aaaa") "\"],\"env\":{\"PATH\":\"/usr/bin\"}}" },
+	{ "runtimes/static/1.json",
+	  "{\"name\":\"static\",\"version\":\"1\",\"stack\":\"minimal@12\",\"command\":\"/srv/serve\","
+	  "\"layers\":[\"" LAYER("cccc") "\"],\"env\":{\"LANG\":\"C.UTF-8\"}}" },
 	{ "secrets/operator.token", "operator-secret\n" },
 	{ "secrets/node.token", "node-secret\n" },
 };
@@ -31,7 +32,8 @@ static void write_files(struct rig *rig)
 		AUTO_FREE char *folder = xstrdup(path);
 		*strrchr(folder, '/') = '\0';
 		assert_int_equal(dir_make(folder, 0700, NULL), 0);
-		assert_int_equal(file_write_atomic(path, cache_files[i].text, strlen(cache_files[i].text), 0600, NULL), 0);
+		assert_int_equal(file_write_atomic(path, cache_files[i].text, strlen(cache_files[i].text), 0600, NULL),
+				 0);
 	}
 }
 
@@ -130,7 +132,7 @@ static bool are_recorded(struct rig *rig, void *arg UNUSED)
 static void open_clients(struct rig *rig)
 {
 	struct err err = {};
-	rig->operator = client_new(rig->api, "operator-secret", &err);
+	rig->operator= client_new(rig->api, "operator-secret", &err);
 	rig->node = client_new(rig->api, "node-secret", &err);
 	rig->nobody = client_new(rig->api, NULL, &err);
 }
@@ -221,7 +223,8 @@ static void pause_a_little(void)
 	nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 }
 
-json_t *rig_wait(struct rig *rig, const char *path, bool (*check)(const json_t *answer, const void *arg), const void *arg)
+json_t *rig_wait(struct rig *rig, const char *path, bool (*check)(const json_t *answer, const void *arg),
+		 const void *arg)
 {
 	uint64_t deadline = monotonic_ms() + 10000;
 	for (;;) {
@@ -264,9 +267,11 @@ void rig_until(struct rig *rig, bool (*check)(struct rig *rig, void *arg), void 
 char *deployment_json(const char *app, const char *command, const char *host, unsigned instances, const char *artifact)
 {
 	AUTO_FREE char *route = host ? xasprintf("{\"host\":\"%s\",\"path\":\"/\"}", host) : xstrdup("");
-	return xasprintf("{\"spec\":{\"name\":\"%s\",\"runtime\":\"none\",\"processes\":{\"web\":{\"command\":\"%s\",\"port\":8080,"
-			 "\"instances\":%u,\"memory_bytes\":67108864,\"drain_ms\":5000}},\"routes\":[%s]},\"artifact\":\"%s\"}",
-			 app, command, instances, route, artifact);
+	return xasprintf(
+		"{\"spec\":{\"name\":\"%s\",\"runtime\":\"none\",\"processes\":{\"web\":{\"command\":\"%s\",\"port\":"
+		"8080,"
+		"\"instances\":%u,\"memory_bytes\":67108864,\"drain_ms\":5000}},\"routes\":[%s]},\"artifact\":\"%s\"}",
+		app, command, instances, route, artifact);
 }
 
 static bool serves(const json_t *app, const void *arg UNUSED)

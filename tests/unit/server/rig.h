@@ -1,5 +1,5 @@
-// A server on a loop of its own thread, with a store, a cache with two stacks and a runtime, and beside it on the same loop an
-// agent and a router that speak the protocol over loopback. Tests talk to it from the main thread.
+// A server on a loop of its own thread, with a store, a cache with two stacks and a runtime, and beside it on the same
+// loop an agent and a router that speak the protocol over loopback. Tests talk to it from the main thread.
 #pragma once
 
 #include "base/str.h"
@@ -17,7 +17,7 @@
 struct fake_agent {
 	struct client_link *link;
 	struct client_watch *watch;
-	struct map instances; // id → struct fake_instance *
+	struct map instances;        // id → struct fake_instance *
 	enum instance_state becomes; // what a new instance is reported as
 	uint64_t seq;
 	unsigned assigned; // messages
@@ -34,7 +34,7 @@ struct fake_router {
 	struct client_watch *watch;
 	json_t *table; // the last one
 	unsigned tables;
-	bool silent;	  // does not acknowledge
+	bool silent;      // does not acknowledge
 	const char *busy; // instance with a request in flight; NULL: none
 };
 
@@ -48,7 +48,7 @@ struct rig {
 	struct server *server;
 	struct fake_agent agent;
 	struct fake_router router;
-	struct client *operator, *node, *nobody;
+	struct client *operator, * node, *nobody;
 	int poke[2];
 	struct poll poll;
 	void (*job)(struct rig *rig, void *arg);
@@ -69,7 +69,8 @@ void rig_router_stop(struct rig *rig);
 // Runs job on the server's loop and waits for it.
 void rig_do(struct rig *rig, void (*job)(struct rig *rig, void *arg), void *arg);
 
-// Asks as the operator; fails the test unless it is answered with this status. body: JSON text or NULL. The caller frees.
+// Asks as the operator; fails the test unless it is answered with this status. body: JSON text or NULL. The caller
+// frees.
 json_t *rig_call(struct rig *rig, unsigned status, const char *method, const char *path, const char *body);
 
 // The same, for any client, with the whole answer.
@@ -77,13 +78,15 @@ void rig_send(struct client *client, const char *method, const char *path, const
 	      struct client_answer *ret);
 
 // Asks GET path until check is content with the answer; fails the test after 10 s. The caller frees the answer.
-json_t *rig_wait(struct rig *rig, const char *path, bool (*check)(const json_t *answer, const void *arg), const void *arg);
+json_t *rig_wait(struct rig *rig, const char *path, bool (*check)(const json_t *answer, const void *arg),
+		 const void *arg);
 // Waits until a condition on the loop's side holds.
 void rig_until(struct rig *rig, bool (*check)(struct rig *rig, void *arg), void *arg);
 
 // A spec of one process `web` with this command, host and instances; JSON text {spec, artifact}. Heap.
 char *deployment_json(const char *app, const char *command, const char *host, unsigned instances, const char *artifact);
-void rig_deploy(struct rig *rig, const char *app, unsigned instances, const char *artifact); // and waits until it serves
+void rig_deploy(struct rig *rig, const char *app, unsigned instances,
+		const char *artifact); // and waits until it serves
 
 // As the agent, about the instance with this index of web: it has ended with this status.
 void rig_crash(struct rig *rig, unsigned index, unsigned status);

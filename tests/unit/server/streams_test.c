@@ -4,6 +4,7 @@
 #include "image/content.h"
 #include "io/file.h"
 
+#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -11,7 +12,6 @@
 #include <stddef.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <cmocka.h>
 
 #define TENANT_PATH "/v1/tenants/default/"
 enum { BIG = 3 << 20 };
@@ -46,8 +46,8 @@ static void echo_ready(struct poll *poll, int events UNUSED)
 		endpoint.echo_fd = -1;
 		return;
 	}
-	poll_set(poll, (buf_len(&endpoint.echoed) < 65536 ? POLL_READ : 0) |
-			       (buf_len(&endpoint.echoed) ? POLL_WRITE : 0));
+	poll_set(poll,
+		 (buf_len(&endpoint.echoed) < 65536 ? POLL_READ : 0) | (buf_len(&endpoint.echoed) ? POLL_WRITE : 0));
 }
 
 static void upgrade(struct http_exchange *x)
@@ -66,8 +66,9 @@ static void endpoint_body(struct http_exchange *x, const char *body, size_t n)
 		http_respond(x, 409, "application/problem+json", problem, strlen(problem));
 	} else if (str_eq(endpoint.target, "/builds")) {
 		endpoint.builds++;
-		static const char events[] = "event: output\ndata: {\"text\":\"hello\"}\n\nevent: result\ndata: {\"artifact\":\"" ARTIFACT2
-					     "\"}\n\n";
+		static const char events[] =
+			"event: output\ndata: {\"text\":\"hello\"}\n\nevent: result\ndata: {\"artifact\":\"" ARTIFACT2
+			"\"}\n\n";
 		http_respond(x, 200, "text/event-stream", events, strlen(events));
 	} else {
 		upgrade(x);
@@ -187,7 +188,7 @@ static unsigned put_manifest(const struct source *source, json_t **ret)
 					  .upload_arg = &upload,
 					  .content_type = "text/plain" };
 	AUTO_ANSWER struct client_answer answer = {};
-	client_send(rig.operator, &request, &answer, NULL);
+	client_send(rig.operator, & request, &answer, NULL);
 	if (ret)
 		*ret = TAKE_PTR(answer.json);
 	return answer.status;
@@ -207,7 +208,7 @@ static unsigned put_blobs(const struct source *source)
 					  .upload_arg = content,
 					  .content_type = "application/x-tar" };
 	AUTO_ANSWER struct client_answer answer = {};
-	client_send(rig.operator, &request, &answer, NULL);
+	client_send(rig.operator, & request, &answer, NULL);
 	if (answer.status == 200)
 		assert_true(json_get_u64(answer.json, "stored", n + 1) <= n); // what was there is not counted
 	content_free(content);
@@ -297,7 +298,7 @@ static void test_nonsense_is_refused(void **state UNUSED)
 					  .upload_arg = &left,
 					  .content_type = "application/x-tar" };
 	AUTO_ANSWER struct client_answer answer = {};
-	client_send(rig.operator, &request, &answer, NULL);
+	client_send(rig.operator, & request, &answer, NULL);
 	assert_int_equal(answer.status, 400);
 	json_decref(rig_call(&rig, 400, "GET", TENANT_PATH "artifacts/nonsense", NULL));
 	json_decref(rig_call(&rig, 404, "GET", TENANT_PATH "artifacts/" ARTIFACT, NULL));
@@ -371,7 +372,7 @@ static void test_logs(void **state UNUSED)
 					.on_event = count_event,
 					.arg = &lines };
 	struct err err = {};
-	assert_int_equal(client_stream(rig.operator, &stream, &err), -EPIPE);
+	assert_int_equal(client_stream(rig.operator, & stream, &err), -EPIPE);
 	assert_int_equal(lines, 1000);
 	assert_true(str_starts(endpoint.target, "/logs?app_uid="));
 	assert_non_null(strstr(endpoint.target, "&tail=5&process=web"));
@@ -444,7 +445,7 @@ static json_t *build(void)
 					.on_event = on_build,
 					.arg = &result };
 	struct err err = {};
-	if (client_stream(rig.operator, &stream, &err) != 1)
+	if (client_stream(rig.operator, & stream, &err) != 1)
 		fail_msg("build: %s", err.text);
 	json_decref(body);
 	return result;
@@ -459,7 +460,8 @@ static void test_build_is_kept(void **state UNUSED)
 {
 	AUTO_FREE char *folder = xasprintf("%s/runtimes/tool", rig.dir);
 	dir_make(folder, 0700, NULL);
-	static const char tool[] = "{\"name\":\"tool\",\"version\":\"1\",\"stack\":\"minimal@12\",\"build_stack\":\"shell\",\"build_ready\":true,"
+	static const char tool[] = "{\"name\":\"tool\",\"version\":\"1\",\"stack\":\"minimal@12\",\"build_stack\":"
+				   "\"shell\",\"build_ready\":true,"
 				   "\"layers\":[],\"env\":{}}";
 	write_file(folder, "1.json", tool, strlen(tool));
 	json_t *first = build();
