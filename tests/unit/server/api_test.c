@@ -5,11 +5,12 @@
 #include "server/route.h"
 #include "store/memory.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 static struct rig rig;
 

@@ -1,10 +1,11 @@
 // The control loop, seen from an agent and a router: placements, rollouts, the stop gate, restarts of the server.
 #include "rig.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 static struct rig rig;
 

@@ -3,11 +3,12 @@
 #include "base/clock.h"
 #include "io/file.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/stat.h>
+
+#include <cmocka.h>
 
 #define LAYER(c) "sha256:" c c c c c c c c c c c c c c c c
 

@@ -4,7 +4,6 @@
 #include "image/content.h"
 #include "io/file.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -12,6 +11,8 @@
 #include <stddef.h>
 #include <sys/socket.h>
 #include <time.h>
+
+#include <cmocka.h>
 
 #define TENANT_PATH "/v1/tenants/default/"
 enum { BIG = 3 << 20 };
