@@ -178,6 +178,54 @@ static void broken_first_and_at_once(void **state UNUSED)
 	plan_clear(&bed.plan);
 }
 
+static void what_is_coming_is_not_broken(void **state UNUSED)
+{
+	struct bed bed;
+	bed_init(&bed, 3, 1);
+	add(&bed, 0, 1, INSTANCE_STARTING); // perhaps ready by now
+	expect(&bed, "place 0 r2");
+	plan_clear(&bed.plan);
+}
+
+static void broken_makes_room(void **state UNUSED)
+{
+	struct bed bed;
+	bed_init(&bed, 1, 1);
+	bed.nodes[0].room.memory_bytes = GIB / 4 + GIB / 8;
+	add(&bed, 0, 1, INSTANCE_FAILED);
+	expect(&bed, "stop #0");
+	bed.placements[0].state = INSTANCE_READY;
+	expect(&bed, "");
+	expect_rollout(&bed, ROLLOUT_NO_ROOM);
+	plan_clear(&bed.plan);
+}
+
+// Two too many serve in the stead of two that do not; what replaces those is not taken back for being too many.
+static void extras_do_not_hinder_repair(void **state UNUSED)
+{
+	struct bed bed;
+	bed_init(&bed, 3, 2);
+	add(&bed, 0, 1, INSTANCE_BACKOFF);
+	add(&bed, 1, 1, INSTANCE_UNREADY);
+	add(&bed, 1, 2, INSTANCE_STARTING);
+	add(&bed, 2, 1, INSTANCE_READY);
+	add(&bed, 3, 1, INSTANCE_READY);
+	expect(&bed, "place 0 r2, stop #0");
+	plan_clear(&bed.plan);
+}
+
+static void surge_shrinks_with_the_count(void **state UNUSED)
+{
+	struct bed bed;
+	bed_init(&bed, 3, 4); // surge 1, but 2 were begun when 8 were wanted
+	for (uint32_t i = 0; i < 4; i++)
+		add(&bed, i, 1, INSTANCE_READY);
+	add(&bed, 0, 2, INSTANCE_STARTING);
+	add(&bed, 1, 2, INSTANCE_STARTING);
+	expect(&bed, "stop #5");
+	plan_clear(&bed.plan);
+}
+
 static void unheard_may_serve(void **state UNUSED)
 {
 	struct bed bed;
@@ -367,6 +415,10 @@ int main(void)
 		cmocka_unit_test(restart_rolls),
 		cmocka_unit_test(failed_rollout),
 		cmocka_unit_test(broken_first_and_at_once),
+		cmocka_unit_test(what_is_coming_is_not_broken),
+		cmocka_unit_test(broken_makes_room),
+		cmocka_unit_test(extras_do_not_hinder_repair),
+		cmocka_unit_test(surge_shrinks_with_the_count),
 		cmocka_unit_test(unheard_may_serve),
 		cmocka_unit_test(no_room),
 		cmocka_unit_test(lost_node),
