@@ -37,6 +37,11 @@ struct container_member {
 int container_host_open(const struct container_host_config *config, const struct container_member *members,
 			size_t n_members, struct container_host **ret_host, struct err *err);
 
+// Puts back what others took away from this machine's network: a reload of its nftables rules removes ours too, and
+// with them what separates instances. Cheap when nothing is missing: call it every few seconds. 1: something was
+// missing.
+int container_host_repair(struct container_host *host, struct err *err);
+
 // Leaves everything in place for the next open. NULL is fine.
 void container_host_close(struct container_host *host);
 

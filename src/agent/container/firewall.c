@@ -131,19 +131,28 @@ static void add_elements(struct buf *rules, const struct firewall *firewall, con
 	buf_addf(rules, "%s element bridge dialtone_%s member { %u . %s }\n", verb, platform, number, text);
 }
 
-static int set_tables(struct firewall *firewall, const struct container_member *members, size_t n, struct err *err)
+static void note_members(struct firewall *firewall, const struct container_member *members, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t *number = slot(firewall, members[i].address);
+		if (number && members[i].environment)
+			*number = number_of(firewall, members[i].environment);
+	}
+}
+
+// Both tables, whole and in one transaction, from what is noted.
+static int set_tables(struct firewall *firewall, struct err *err)
 {
 	AUTO_BUF struct buf rules = BUF_INIT(RULES_MAX);
 	char network[IPV4_TEXT_SIZE], subnet[32];
 	ipv4_write(firewall->net.gateway - 1, network);
 	snprintf(subnet, sizeof(subnet), "%s/%u", network, firewall->net.prefix);
 	add_expanded(&rules, skeleton, firewall->net.platform, subnet);
-	for (size_t i = 0; i < n; i++) {
-		uint32_t *number = slot(firewall, members[i].address);
-		if (!number || *number)
-			continue;
-		*number = number_of(firewall, members[i].environment);
-		add_elements(&rules, firewall, "add", members[i].address, *number);
+
+	uint32_t size = (uint32_t)1 << (32 - firewall->net.prefix);
+	for (uint32_t i = 0; i < size; i++) {
+		if (firewall->environments[i])
+			add_elements(&rules, firewall, "add", firewall->net.gateway - 1 + i, firewall->environments[i]);
 	}
 	return run(firewall->nft, &rules, "set the network rules", err);
 }
@@ -156,7 +165,8 @@ int firewall_open(struct firewall *firewall, const struct link_net *net, const s
 	if (r < 0)
 		return r;
 	firewall->environments = xcalloc((size_t)1 << (32 - net->prefix), sizeof(*firewall->environments));
-	r = set_tables(firewall, members, n, err);
+	note_members(firewall, members, n);
+	r = set_tables(firewall, err);
 	if (r < 0)
 		firewall_close(firewall);
 	return r;
@@ -169,6 +179,23 @@ void firewall_close(struct firewall *firewall)
 	map_clear(&firewall->numbers);
 	free(firewall->environments);
 	*firewall = (struct firewall){ 0 };
+}
+
+int firewall_repair(struct firewall *firewall, struct err *err)
+{
+	// nftables 1.0.6 finds chains only for a command of its own.
+	static const char *const questions[] = { "list chain bridge dialtone_$ pair",
+						 "list chain inet dialtone_$ input" };
+	bool whole = true;
+	for (size_t i = 0; i < ARRAY_LEN(questions) && whole; i++) {
+		AUTO_BUF struct buf question = BUF_INIT(RULES_MAX);
+		add_expanded(&question, questions[i], firewall->net.platform, "");
+		whole = run(firewall->nft, &question, "see the network rules", NULL) == 0;
+	}
+	if (whole)
+		return 0;
+	int r = set_tables(firewall, err);
+	return r < 0 ? r : 1;
 }
 
 int firewall_add(struct firewall *firewall, uint32_t address, const char *environment, struct err *err)

@@ -27,6 +27,9 @@ int firewall_open(struct firewall *firewall, const struct link_net *net, const s
 		  size_t n, struct err *err);
 void firewall_close(struct firewall *firewall); // the tables stay; zeroed is fine
 
+// Sets the tables again when they are gone (a reload of the machine's own rules removes everybody's). 1: they were gone.
+int firewall_repair(struct firewall *firewall, struct err *err);
+
 int firewall_add(struct firewall *firewall, uint32_t address, const char *environment, struct err *err);
 int firewall_remove(struct firewall *firewall, uint32_t address, struct err *err); // not a member: success
 

@@ -122,6 +122,17 @@ void container_host_close(struct container_host *host)
 	free(host);
 }
 
+int container_host_repair(struct container_host *host, struct err *err)
+{
+	int r = link_open_bridge(&host->net, err);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&host->lock);
+	r = firewall_repair(&host->firewall, err);
+	pthread_mutex_unlock(&host->lock);
+	return r;
+}
+
 uint32_t container_host_gateway(const struct container_host *host)
 {
 	return host->net.gateway;

@@ -314,6 +314,23 @@ static void adoption(void **state)
 	check_heard();
 }
 
+// What `systemctl restart nftables` does to everybody's rules.
+static void flushed_rules_come_back(void **state)
+{
+	(void)state;
+	struct err err = { 0 };
+	assert_int_equal(container_host_repair(one.host, &err), 0);
+	sh("nft flush ruleset");
+	for (int i = 0; i < 2; i++) {
+		struct stage *stage = i ? &two : &one;
+		if (container_host_repair(stage->host, &err) != 1)
+			fail_msg("%s", err.text);
+		assert_int_equal(container_host_repair(stage->host, &err), 0);
+	}
+	check_from_inside(1000);
+	check_heard();
+}
+
 static void overlap_is_refused(void **state)
 {
 	(void)state;
@@ -333,6 +350,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(spoofed_packets_stay),
 		cmocka_unit_test(outside_reaches_no_instance),
 		cmocka_unit_test(adoption),
+		cmocka_unit_test(flushed_rules_come_back),
 		cmocka_unit_test(overlap_is_refused),
 	};
 	int r = stage_enter();
