@@ -17,19 +17,22 @@ static void line(struct writer *writer, const char *key, const char *value)
 	buf_addf(&writer->buf, "%*s%s:%s%s\n", writer->indent, "", key, *value ? " " : "", value);
 }
 
+// Could stand without quotes and mean the same: one word, or words after a first one of letters.
 static bool is_plain(const char *text)
 {
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
 	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/@-+=$";
+	static const char safe_or_blank[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/@-+=$ ";
 	static const char *const meant[] = { "null", "true", "false", "yes", "no", "~" };
 	for (size_t i = 0; i < ARRAY_LEN(meant); i++)
 		if (str_eq(text, meant[i]))
 			return false;
 	if (!*text || strchr("-@=", *text))
 		return false;
-	return text[strspn(text, safe)] == '\0' || (text[strspn(text, "abcdefghijklmnopqrstuvwxyz")] == ' ' &&
-						    text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-								      "0123456789._/@-+=$ ")] == '\0' &&
-						    text[strlen(text) - 1] != ' ');
+	if (!text[strspn(text, safe)])
+		return true;
+	size_t first = strspn(text, letters);
+	return first && text[first] == ' ' && !text[strspn(text, safe_or_blank)] && !str_ends(text, " ");
 }
 
 // A JSON text is also a double-quoted one of YAML.

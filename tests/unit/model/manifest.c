@@ -206,6 +206,7 @@ static void write_reads_back(void **state UNUSED)
 		"job: {command: '- x: y', restart: never, health: {interval: 250ms}}}\n"
 		"env: {A: 'true', B: '', C: 'multi\n\n  line', D: ' x ', E: \"\\x01\", F: '@home', yes: 'no'}\n"
 		"routes: [x.example.org/y]\n",
+		"name: a\nprocesses: {web: ' 0.5', a: 'x  y', b: '0.5 ', c: 'A b'}\n",
 	};
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		CLEANUP(spec_clear) struct spec spec = { 0 }, back = { 0 };
