@@ -2,11 +2,15 @@
 #include "agent/container/crun.h"
 #include "agent/container/identity.h"
 #include "agent/container/oci.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "io/file.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/mman.h>
+
+enum { INIT_MS = 10000 };
 
 // The description goes to crun in memory: nothing to clean up, and secrets in the environment touch no disk.
 static int write_process(const struct container_host *host, const struct container_exec *exec, int *ret_fd,
@@ -78,6 +82,26 @@ static int exec_with_terminal(const struct container_host *host, const char *id,
 	return r < 0 ? r : err_set(err, -EIO, "crun exec ended without a terminal");
 }
 
+// crun before 1.8.7 cannot join a container whose first process is still crun itself, on its way to exec the init
+// (containers/crun issue 1264): EPERM, now and then, in the first milliseconds after a start.
+static int wait_for_init(const struct container_host *host, const char *id, int init, struct err *err)
+{
+	struct crun_state state;
+	int r = crun_state(host, id, &state);
+	if (r < 0)
+		return err_set_errno(err, r, "crun has no state of '%s'", id);
+	AUTO_FREE char *link = xasprintf("/proc/%d/exe", state.pid);
+	struct pollfd ended = { .fd = init, .events = POLLIN };
+	for (uint64_t deadline_ms = monotonic_ms() + INIT_MS; monotonic_ms() < deadline_ms;) {
+		char program[256] = "";
+		if (readlink(link, program, sizeof(program) - 1) > 0 && str_ends(program, OCI_INIT))
+			return 0;
+		if (poll(&ended, 1, 1) == 1)
+			break;
+	}
+	return err_set(err, -ESRCH, "'%s' has not started", id);
+}
+
 int container_exec(struct container_host *host, const char *id, const struct container_exec *exec, pid_t *ret_pid,
 		   int *ret_pidfd, int *ret_tty_fd, struct err *err)
 {
@@ -87,9 +111,12 @@ int container_exec(struct container_host *host, const char *id, const struct con
 	if (init < 0)
 		return err_set(err, -ESRCH, "'%s' does not run", id);
 
+	int r = wait_for_init(host, id, init, err);
+	if (r < 0)
+		return r;
 	CLEANUP(crun_clear) struct crun crun = CRUN_INIT;
 	AUTO_CLOSE int tty_fd = -1;
-	int r = exec_with_terminal(host, id, exec, &crun, &tty_fd, err);
+	r = exec_with_terminal(host, id, exec, &crun, &tty_fd, err);
 	if (r < 0)
 		return err_wrap(err, "cannot run a command in '%s'", id);
 	*ret_pid = crun.pid;

@@ -329,6 +329,22 @@ static void exec_runs_beside(void **state)
 	assert_int_equal(container_exec(stage.host, "exec", &spec, &pid, &pidfd, NULL, NULL), -ESRCH);
 }
 
+// The container's first process may still be on its way to its own exec.
+static void exec_right_after_start(void **state)
+{
+	(void)state;
+	static const char *const words[] = { "probe", "exit", "0", NULL };
+	AUTO_BUF struct buf output = BUF_INIT(1 << 16);
+	for (int i = 0; i < 20; i++) {
+		struct instance instance;
+		instance_init(&instance, &stage, "soon", wait_words);
+		instance_start(&instance, &stage);
+		if (exec("soon", words, 1000, "", &output) != 0)
+			fail_msg("%s", buf_str(&output));
+		instance_clear(&instance, &stage);
+	}
+}
+
 // What the application may not, a command beside it may not either.
 static void exec_is_as_hard(void **state)
 {
@@ -519,6 +535,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(failed_create_says_why),
 		cmocka_unit_test(missing_command_ends_127),
 		cmocka_unit_test(exec_runs_beside),
+		cmocka_unit_test(exec_right_after_start),
 		cmocka_unit_test(exec_is_as_hard),
 		cmocka_unit_test(exec_on_a_terminal),
 		cmocka_unit_test(exec_is_signalled),
