@@ -198,7 +198,9 @@ static size_t name_length(const char *text)
 
 static int check_first(struct splitter *splitter)
 {
-	static const char *const builtins[] = { "cd", "export", "source", ".", "set", "exec", "eval", "ulimit", "umask" };
+	static const char *const builtins[] = {
+		"cd", "export", "source", ".", "set", "exec", "eval", "ulimit", "umask"
+	};
 	if (!splitter->words.count)
 		return err_set(splitter->err, -EINVAL, "command is empty");
 	const char *word = splitter->words.items[0];
@@ -212,8 +214,8 @@ static int check_first(struct splitter *splitter)
 		if (!str_eq(word, builtins[i]))
 			continue;
 		return refuse(splitter, word, (int)strlen(word),
-			      str_eq(word, "exec") ? "leave 'exec' out: the program is started without a shell" :
-						     "start one program");
+			      str_eq(word, "exec") ? "leave 'exec' out: the program is started without a shell"
+						   : "start one program");
 	}
 	return 0;
 }

@@ -101,9 +101,9 @@ static void diff_object(struct changes *changes, const char *path, const struct 
 {
 	for (uint32_t i = 0; i < fields->count; i++) {
 		const struct field *field = &fields->items[i];
-		AUTO_FREE char *inner = fields->bare ? xstrdup(path) :
-					*path	     ? xasprintf("%s.%s", path, field_human(field)) :
-						       xstrdup(field_human(field));
+		AUTO_FREE char *inner = fields->bare ? xstrdup(path)
+					: *path      ? xasprintf("%s.%s", path, field_human(field))
+						     : xstrdup(field_human(field));
 		diff_field(changes, inner, field, before, after);
 	}
 }

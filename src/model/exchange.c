@@ -46,8 +46,8 @@ static const struct field assignments_items[] = {
 const struct fields assignments_fields = FIELDS(assignments, assignments_items, "Assignments");
 
 static const char *const instance_states[] = {
-	[INSTANCE_PENDING] = "pending",	  [INSTANCE_STARTING] = "starting", [INSTANCE_READY] = "ready",
-	[INSTANCE_UNREADY] = "unready",	  [INSTANCE_BACKOFF] = "backoff",   [INSTANCE_FAILED] = "failed",
+	[INSTANCE_PENDING] = "pending",   [INSTANCE_STARTING] = "starting", [INSTANCE_READY] = "ready",
+	[INSTANCE_UNREADY] = "unready",   [INSTANCE_BACKOFF] = "backoff",   [INSTANCE_FAILED] = "failed",
 	[INSTANCE_STOPPING] = "stopping", [INSTANCE_STOPPED] = "stopped",   NULL,
 };
 
@@ -123,8 +123,11 @@ static const struct field route_instance_items[] = {
 static const struct fields route_instance_fields = FIELDS(route_instance, route_instance_items, "RouteInstance");
 
 static const char *const route_states[] = {
-	[ROUTE_RUNNING] = "running", [ROUTE_STOPPED] = "stopped",
-	[ROUTE_FAILING] = "failing", [ROUTE_STARTING] = "starting", NULL,
+	[ROUTE_RUNNING] = "running",
+	[ROUTE_STOPPED] = "stopped",
+	[ROUTE_FAILING] = "failing",
+	[ROUTE_STARTING] = "starting",
+	NULL,
 };
 
 static const struct field route_entry_items[] = {

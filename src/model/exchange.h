@@ -11,7 +11,7 @@ struct assignment {
 	char *process;
 	uint32_t index, release;
 	char *artifact; // digest
-	char **layers;	// digests, top first, without the artifact
+	char **layers;  // digests, top first, without the artifact
 	uint32_t layer_count;
 	char **command; // words in which $NAME is still to be expanded: command.h
 	uint32_t command_count;
@@ -43,9 +43,9 @@ enum instance_state {
 	INSTANCE_PENDING,  // layers, create
 	INSTANCE_STARTING, // runs, not ready
 	INSTANCE_READY,
-	INSTANCE_UNREADY,  // was ready
-	INSTANCE_BACKOFF,  // crashed, waits
-	INSTANCE_FAILED,   // cannot be started: message
+	INSTANCE_UNREADY, // was ready
+	INSTANCE_BACKOFF, // crashed, waits
+	INSTANCE_FAILED,  // cannot be started: message
 	INSTANCE_STOPPING,
 	INSTANCE_STOPPED, // over and cleaned
 };
@@ -79,7 +79,7 @@ struct instance_report {
 	uint64_t started_ms;
 	struct exit_status *exit;   // the last one; NULL: never ended
 	struct probe_result *probe; // the last one; NULL: none yet
-	char *message;		    // why it is where it is; NULL
+	char *message;              // why it is where it is; NULL
 };
 FIELDS_OBJECT(instance_report)
 

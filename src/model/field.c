@@ -93,7 +93,8 @@ int field_set_text(const struct field *field, void *object, const char *text, ch
 		return -EINVAL;
 	}
 	if (n > field->max) {
-		snprintf(why, FIELD_WHY_SIZE, "must be at most %llu bytes long, has %zu", (unsigned long long)field->max, n);
+		snprintf(why, FIELD_WHY_SIZE, "must be at most %llu bytes long, has %zu",
+			 (unsigned long long)field->max, n);
 		return -EINVAL;
 	}
 	const char *wrong = field->check ? field->check(text) : NULL;

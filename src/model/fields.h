@@ -30,8 +30,8 @@ enum field_type {
 enum field_flag {
 	REQUIRED = 1 << 0,
 	OPTIONAL = 1 << 1,
-	HIDDEN = 1 << 2, // left out of JSON when it holds its default (or is empty)
-	IDENTITY = 1 << 3, // names its element in differences: routes[shop.example.org/]
+	HIDDEN = 1 << 2,    // left out of JSON when it holds its default (or is empty)
+	IDENTITY = 1 << 3,  // names its element in differences: routes[shop.example.org/]
 	INHERITED = 1 << 4, // of a process: in a manifest also beside "processes", for all of them
 };
 
@@ -44,9 +44,9 @@ struct field {
 	unsigned flags;
 	uint32_t offset, count_offset;
 	uint64_t min, max;
-	uint64_t preset;	   // default of numbers, booleans and enums
-	const struct fields *of;   // OBJECT, POINTER, ARRAY and MAP: each element
-	const char *const *names;  // ENUM: terminated by NULL; an empty name has no JSON form
+	uint64_t preset;                        // default of numbers, booleans and enums
+	const struct fields *of;                // OBJECT, POINTER, ARRAY and MAP: each element
+	const char *const *names;               // ENUM: terminated by NULL; an empty name has no JSON form
 	const char *(*check)(const char *text); // TEXT, and the keys of MAP: NULL, or what is wrong ("must …")
 	const char *about;
 };
@@ -60,8 +60,8 @@ struct fields {
 	const char *name; // in schemas: "Process"
 	const char *about;
 	const struct field *items;
-	uint32_t count, size; // of items; of the struct
-	bool bare;	      // the JSON value is that of the only field (besides a map's name)
+	uint32_t count, size;  // of items; of the struct
+	bool bare;             // the JSON value is that of the only field (besides a map's name)
 	const char *shorthand; // manifest: a plain text in place of the mapping means this (human) key
 	// Manifest: the object from a plain text; NULL, or what is wrong ("must …").
 	const char *(*from_text)(void *object, const char *text);
@@ -70,19 +70,26 @@ struct fields {
 	int (*finish)(void *object, struct field_path *path, struct err *err);
 };
 
-#define FIELD(struct_, member_, type_, flags_, min_, max_, ...) \
+#define FIELD(struct_, member_, type_, flags_, min_, max_, ...)                                                        \
 	FIELD_AS(struct_, member_, #member_, type_, flags_, min_, max_, ##__VA_ARGS__)
-#define FIELD_AS(struct_, member_, name_, type_, flags_, min_, max_, ...)                                          \
-	{ .name = name_, .type = type_, .flags = flags_, .offset = offsetof(struct struct_, member_), .min = min_, \
-	  .max = max_, ##__VA_ARGS__ }
-#define FIELD_LIST(struct_, member_, count_, type_, flags_, max_, ...)                                              \
-	{ .name = #member_, .type = type_, .flags = flags_, .offset = offsetof(struct struct_, member_),             \
-	  .count_offset = offsetof(struct struct_, count_), .max = max_, ##__VA_ARGS__ }
-#define FIELDS(struct_, items_, name_, ...) \
-	{ .name = name_, .items = items_, .count = ARRAY_LEN(items_), .size = sizeof(struct struct_), ##__VA_ARGS__ }
+#define FIELD_AS(struct_, member_, name_, type_, flags_, min_, max_, ...)                                              \
+	{                                                                                                              \
+		.name = name_, .type = type_, .flags = flags_, .offset = offsetof(struct struct_, member_),            \
+		.min = min_, .max = max_, ##__VA_ARGS__                                                                \
+	}
+#define FIELD_LIST(struct_, member_, count_, type_, flags_, max_, ...)                                                 \
+	{                                                                                                              \
+		.name = #member_, .type = type_, .flags = flags_, .offset = offsetof(struct struct_, member_),         \
+		.count_offset = offsetof(struct struct_, count_), .max = max_, ##__VA_ARGS__                           \
+	}
+#define FIELDS(struct_, items_, name_, ...)                                                                            \
+	{                                                                                                              \
+		.name = name_, .items = items_, .count = ARRAY_LEN(items_), .size = sizeof(struct struct_),            \
+		##__VA_ARGS__                                                                                          \
+	}
 
 enum fields_mode {
-	FIELDS_STRICT,	// unknown keys are errors: what people and their tools send
+	FIELDS_STRICT,  // unknown keys are errors: what people and their tools send
 	FIELDS_LENIENT, // unknown keys are passed over: what other versions of the platform wrote
 };
 
@@ -119,7 +126,7 @@ struct count {
 };
 extern const struct fields env_value_fields; // struct pair; at most 32 KiB a value
 extern const struct fields count_fields;     // struct count
-extern const struct fields word_fields;	     // char *; at most 32 KiB
+extern const struct fields word_fields;      // char *; at most 32 KiB
 extern const struct fields digest_fields;    // char *; "sha256:…"
 
 // For .check.
@@ -133,32 +140,32 @@ const char *pairs_get(const struct pair *pairs, uint32_t count, const char *name
 //   NAME_parse       strict; NAME_parse_text lenient (stored or sent by the platform itself)
 //   NAME_write       JSON value; NAME_text compact text on the heap
 //   NAME_clear       frees and zeroes; NAME_copy deep
-#define FIELDS_OBJECT(name_)                                                                                     \
-	extern const struct fields name_##_fields;                                                               \
-	static inline UNUSED int name_##_parse(const json_t *json, struct name_ *ret, struct field_path *ret_path, \
-					       struct err *err)                                                  \
-	{                                                                                                        \
-		return fields_parse(&name_##_fields, json, FIELDS_STRICT, ret, ret_path, err);                   \
-	}                                                                                                        \
-	static inline UNUSED int name_##_parse_text(const void *bytes, size_t n, struct name_ *ret, struct err *err) \
-	{                                                                                                        \
-		return fields_parse_text(&name_##_fields, bytes, n, ret, err);                                   \
-	}                                                                                                        \
-	static inline UNUSED json_t *name_##_write(const struct name_ *object)                                   \
-	{                                                                                                        \
-		return fields_write(&name_##_fields, object);                                                    \
-	}                                                                                                        \
-	static inline UNUSED char *name_##_text(const struct name_ *object)                                      \
-	{                                                                                                        \
-		return fields_text(&name_##_fields, object);                                                     \
-	}                                                                                                        \
-	static inline UNUSED void name_##_clear(struct name_ *object)                                            \
-	{                                                                                                        \
-		fields_clear(&name_##_fields, object);                                                           \
-	}                                                                                                        \
-	static inline UNUSED void name_##_copy(const struct name_ *from, struct name_ *to)                       \
-	{                                                                                                        \
-		fields_copy(&name_##_fields, from, to);                                                          \
+#define FIELDS_OBJECT(name_)                                                                                           \
+	extern const struct fields name_##_fields;                                                                     \
+	static inline UNUSED int name_##_parse(const json_t *json, struct name_ *ret, struct field_path *ret_path,     \
+					       struct err *err)                                                        \
+	{                                                                                                              \
+		return fields_parse(&name_##_fields, json, FIELDS_STRICT, ret, ret_path, err);                         \
+	}                                                                                                              \
+	static inline UNUSED int name_##_parse_text(const void *bytes, size_t n, struct name_ *ret, struct err *err)   \
+	{                                                                                                              \
+		return fields_parse_text(&name_##_fields, bytes, n, ret, err);                                         \
+	}                                                                                                              \
+	static inline UNUSED json_t *name_##_write(const struct name_ *object)                                         \
+	{                                                                                                              \
+		return fields_write(&name_##_fields, object);                                                          \
+	}                                                                                                              \
+	static inline UNUSED char *name_##_text(const struct name_ *object)                                            \
+	{                                                                                                              \
+		return fields_text(&name_##_fields, object);                                                           \
+	}                                                                                                              \
+	static inline UNUSED void name_##_clear(struct name_ *object)                                                  \
+	{                                                                                                              \
+		fields_clear(&name_##_fields, object);                                                                 \
+	}                                                                                                              \
+	static inline UNUSED void name_##_copy(const struct name_ *from, struct name_ *to)                             \
+	{                                                                                                              \
+		fields_copy(&name_##_fields, from, to);                                                                \
 	}
 
 // Lenient parse of JSON bytes; compact canonical text on the heap.

@@ -45,9 +45,9 @@ static const char *dot(const struct parse *parse)
 static const char *json_kind(const json_t *json)
 {
 	static const char *const kinds[] = {
-		[JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list",  [JSON_STRING] = "a text",
+		[JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list",    [JSON_STRING] = "a text",
 		[JSON_INTEGER] = "a number", [JSON_REAL] = "a fraction", [JSON_TRUE] = "true",
-		[JSON_FALSE] = "false",	     [JSON_NULL] = "null",
+		[JSON_FALSE] = "false",      [JSON_NULL] = "null",
 	};
 	return kinds[json_typeof(json)];
 }
@@ -84,8 +84,8 @@ static int parse_text(struct parse *parse, const struct field *field, const json
 		return wrong_type(parse, field, json);
 	char why[FIELD_WHY_SIZE];
 	const char *nearest = NULL;
-	int r = field->type == FIELD_ENUM ? field_set_enum(field, object, json_string_value(json), why, &nearest) :
-					    field_set_text(field, object, json_string_value(json), why);
+	int r = field->type == FIELD_ENUM ? field_set_enum(field, object, json_string_value(json), why, &nearest)
+					  : field_set_text(field, object, json_string_value(json), why);
 	if (r < 0)
 		r = fail(parse, "%s", why);
 	if (r < 0 && nearest)
@@ -111,7 +111,8 @@ static int parse_array(struct parse *parse, const struct field *field, const jso
 		return wrong_type(parse, field, json);
 	size_t i;
 	json_t *value;
-	json_array_foreach(json, i, value) {
+	json_array_foreach(json, i, value)
+	{
 		char why[FIELD_WHY_SIZE];
 		void *element = field_append(field, object, NULL, why);
 		if (!element)
@@ -133,7 +134,8 @@ static int parse_map(struct parse *parse, const struct field *field, const json_
 		return wrong_type(parse, field, json);
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)json, key, value) {
+	json_object_foreach((json_t *)json, key, value)
+	{
 		char why[FIELD_WHY_SIZE];
 		size_t n = path_push(parse, "%s%s", dot(parse), key);
 		void *element = field_append(field, object, key, why);
@@ -191,7 +193,8 @@ static int refuse_unknown(struct parse *parse, const struct fields *fields, cons
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)json, key, value) {
+	json_object_foreach((json_t *)json, key, value)
+	{
 		const char *nearest = NULL;
 		if (field_find(fields, key, false, &nearest))
 			continue;

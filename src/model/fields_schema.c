@@ -102,7 +102,8 @@ static json_t *element_schema(const struct fields *fields, json_t *schemas)
 	if (fields->bare)
 		return field_schema(&fields->items[0], schemas);
 	if (!json_object_get(schemas, fields->name)) {
-		json_object_set_new(schemas, fields->name, json_object()); // holds the place: types may nest in themselves
+		json_object_set_new(schemas, fields->name,
+				    json_object()); // holds the place: types may nest in themselves
 		json_object_set_new(schemas, fields->name, object_schema(fields, schemas));
 	}
 	AUTO_FREE char *reference = xasprintf("#/components/schemas/%s", fields->name);

@@ -12,7 +12,7 @@
 struct reader {
 	const char *file;
 	const struct tree *tree;
-	char path[256]; // in manifest words
+	char path[256];        // in manifest words
 	struct process shared; // health, drain and restart given for all processes
 	struct err *err;
 };
@@ -47,12 +47,12 @@ static const struct tree_node *item(const struct reader *reader, const struct tr
 static const struct {
 	const char *theirs, *ours;
 } synonyms[] = {
-	{ "replicas", "instances" },  { "count", "instances" },	  { "mem", "memory" },	    { "ram", "memory" },
-	{ "cpus", "cpu" },	      { "disk_quota", "disk" },	  { "environment", "env" }, { "variables", "env" },
-	{ "buildpack", "runtime" },   { "buildpacks", "runtime" }, { "language", "runtime" }, { "cmd", "command" },
-	{ "start", "command" },	      { "run", "command" },	  { "healthcheck", "health" }, { "check", "health" },
-	{ "domains", "routes" },      { "hosts", "routes" },	  { "services", "processes" }, { "image", "stack" },
-	{ "grace_period", "grace" },  { "drain_time", "drain" },  { "endpoint", "path" },
+	{ "replicas", "instances" }, { "count", "instances" },    { "mem", "memory" },         { "ram", "memory" },
+	{ "cpus", "cpu" },           { "disk_quota", "disk" },    { "environment", "env" },    { "variables", "env" },
+	{ "buildpack", "runtime" },  { "buildpacks", "runtime" }, { "language", "runtime" },   { "cmd", "command" },
+	{ "start", "command" },      { "run", "command" },        { "healthcheck", "health" }, { "check", "health" },
+	{ "domains", "routes" },     { "hosts", "routes" },       { "services", "processes" }, { "image", "stack" },
+	{ "grace_period", "grace" }, { "drain_time", "drain" },   { "endpoint", "path" },
 };
 
 // The key of these fields that this one most likely means, or NULL.
@@ -106,9 +106,9 @@ static int read_measure(struct reader *reader, const struct field *field, const 
 {
 	struct err cause = { 0 };
 	uint32_t small = 0;
-	int r = field->type == FIELD_BYTES ? parse_bytes(node->text, ret, &cause) :
-		field->type == FIELD_MS	   ? parse_duration(node->text, &small, &cause) :
-					     parse_cpu(node->text, &small, &cause);
+	int r = field->type == FIELD_BYTES ? parse_bytes(node->text, ret, &cause)
+		: field->type == FIELD_MS  ? parse_duration(node->text, &small, &cause)
+					   : parse_cpu(node->text, &small, &cause);
 	if (r < 0) {
 		fail(reader, node, "%s", cause.text);
 		return *cause.hint ? err_hint(reader->err, "%s", cause.hint) : -EINVAL;
@@ -133,8 +133,8 @@ static int read_text(struct reader *reader, const struct field *field, const str
 {
 	char why[FIELD_WHY_SIZE];
 	const char *nearest = NULL;
-	int r = field->type == FIELD_ENUM ? field_set_enum(field, object, node->text, why, &nearest) :
-					    field_set_text(field, object, node->text, why);
+	int r = field->type == FIELD_ENUM ? field_set_enum(field, object, node->text, why, &nearest)
+					  : field_set_text(field, object, node->text, why);
 	if (r < 0)
 		fail(reader, node, "%s", why);
 	return nearest ? err_hint(reader->err, "did you mean '%s'?", nearest) : r;

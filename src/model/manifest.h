@@ -9,7 +9,7 @@ struct manifest_source {
 	const char *file; // for error messages
 	const char *text;
 	size_t len;
-	const char *name;	   // overrides the manifest's name; NULL: does not
+	const char *name;          // overrides the manifest's name; NULL: does not
 	const char *fallback_name; // when the manifest has none; NULL: then that is an error
 };
 

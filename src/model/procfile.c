@@ -87,7 +87,8 @@ static int split_line(const char *text, size_t n, struct line *ret)
 		command++;
 	if (command == end)
 		return -EINVAL;
-	*ret = (struct line){ xstrndup(text + at, (size_t)(colon - text) - at), xstrndup(command, (size_t)(end - command)) };
+	*ret = (struct line){ xstrndup(text + at, (size_t)(colon - text) - at),
+			      xstrndup(command, (size_t)(end - command)) };
 	return 0;
 }
 
@@ -100,7 +101,8 @@ static int take_line(const struct manifest_source *source, unsigned number, cons
 		return err_hint(err, "remove the line, and run it with 'dialtone run' after the push");
 	}
 	if (spec_process(spec, line->name))
-		return err_set(err, -EINVAL, "%s:%u:1: process '%.64s' is given twice", source->file, number, line->name);
+		return err_set(err, -EINVAL, "%s:%u:1: process '%.64s' is given twice", source->file, number,
+			       line->name);
 	struct process *process = add_process(spec, line->name, why);
 	if (!process)
 		return err_set(err, -EINVAL, "%s:%u:1: '%.64s': %s", source->file, number, line->name, why);

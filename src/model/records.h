@@ -35,11 +35,11 @@ struct release {
 	char *tenant, *environment, *app, *app_uid;
 	uint32_t number;
 	uint64_t created_ms;
-	char *by;	// token name
-	char *reason;	// "push", "env", "rollback to 3" …
-	char *artifact; // digest
+	char *by;              // token name
+	char *reason;          // "push", "env", "rollback to 3" …
+	char *artifact;        // digest
 	char *stack, *runtime; // with exact versions: "debian-12-minimal@12.9", "node@20.11.1"; runtime NULL: none
-	char **layers;	       // digests, top first, without the artifact
+	char **layers;         // digests, top first, without the artifact
 	uint32_t layer_count;
 	struct pair *base_env; // from stack and runtime (PATH …), below the spec's own
 	uint32_t base_env_count;
@@ -62,7 +62,7 @@ struct placement {
 	uint32_t moves; // how often in a row this index was placed anew because of crashes
 	enum want want;
 	char *replaces; // instance id; NULL
-	char *reason;	// of the last change, for people
+	char *reason;   // of the last change, for people
 	uint64_t created_ms;
 	uint64_t stop_ms; // when want became stop; 0 before
 };
@@ -110,19 +110,19 @@ struct event {
 	char *type; // "deployed", "scaled", "placed", "ready", "crashed", "stopped", "failed" …
 	char *message;
 	char *process, *instance, *node, *by; // NULL where they do not apply
-	uint32_t release;		      // 0 likewise
-	uint32_t index;			      // of the instance in its process
+	uint32_t release;                     // 0 likewise
+	uint32_t index;                       // of the instance in its process
 };
 FIELDS_OBJECT(event)
 
 struct audit {
 	uint64_t seq, at_ms;
 	char *who, *role; // token name and role; "-" for a request without a valid one
-	char *from;	  // peer address
-	char *action;	  // "PUT /v1/tenants/…"
-	char *object;	  // store key that changed; NULL when none did; "target" in JSON
-	char *outcome;	  // "done", "denied", "refused", "failed"
+	char *from;       // peer address
+	char *action;     // "PUT /v1/tenants/…"
+	char *object;     // store key that changed; NULL when none did; "target" in JSON
+	char *outcome;    // "done", "denied", "refused", "failed"
 	uint32_t status;  // HTTP
-	char *detail;	  // NULL
+	char *detail;     // NULL
 };
 FIELDS_OBJECT(audit)

@@ -109,7 +109,8 @@ static const struct field process_items[] = {
 	FIELD(process, port, FIELD_U32, OPTIONAL, 0, 65535, .preset = PORT_UNSET,
 	      .about = "where it listens, also its $PORT; 8080 for web, none (0) for others"),
 	FIELD(process, instances, FIELD_U32, OPTIONAL, 0, 1000, .preset = 1),
-	FIELD(process, memory_bytes, FIELD_BYTES, OPTIONAL, 4 * MIB, 1024 * GIB, .human = "memory", .preset = 256 * MIB),
+	FIELD(process, memory_bytes, FIELD_BYTES, OPTIONAL, 4 * MIB, 1024 * GIB, .human = "memory",
+	      .preset = 256 * MIB),
 	FIELD(process, cpu_millis, FIELD_CPU, OPTIONAL, 10, 256 * 1000, .human = "cpu", .preset = 500),
 	FIELD(process, disk_bytes, FIELD_BYTES, OPTIONAL, MIB, 1024 * GIB, .human = "disk", .preset = 64 * MIB,
 	      .about = "writable scratch; gone when the instance is"),
@@ -123,8 +124,8 @@ const struct fields process_fields =
 
 static const char *check_process_name(const char *text)
 {
-	return str_is_label(text) && strlen(text) <= 32 ? NULL :
-							  "must be 1 to 32 of a-z, 0-9 and '-' (not at either end)";
+	return str_is_label(text) && strlen(text) <= 32 ? NULL
+							: "must be 1 to 32 of a-z, 0-9 and '-' (not at either end)";
 }
 
 // Labels with dots between them (RFC 1123), in lower case.

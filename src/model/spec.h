@@ -4,10 +4,11 @@
 #include "model/fields.h"
 
 enum health_type {
-	HEALTH_AUTO,	// not said: http if there is a path, tcp if there is a port, otherwise process. Gone after a parse.
+	HEALTH_AUTO,    // not said: http if there is a path, tcp if there is a port, otherwise process. Gone after a
+			// parse.
 	HEALTH_PROCESS, // ready as soon as the process runs
-	HEALTH_TCP,	// ready when the port accepts a connection
-	HEALTH_HTTP,	// ready when GET path answers 200 to 399
+	HEALTH_TCP,     // ready when the port accepts a connection
+	HEALTH_HTTP,    // ready when GET path answers 200 to 399
 };
 
 struct health {

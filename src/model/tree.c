@@ -56,9 +56,9 @@ static int attach(struct builder *builder, uint32_t node, yaml_mark_t mark)
 		return fail(builder, mark, "a key must be a plain text");
 	for (uint32_t i = 0; key && i < parent->count; i += 2)
 		if (str_eq(nodes[parent->items[i]].text, nodes[node].text))
-			return err_set(builder->err, -EINVAL, "%s:%zu:%zu: key '%.64s' is given twice, first in line %u",
-				       builder->file, mark.line + 1, mark.column + 1, nodes[node].text,
-				       nodes[parent->items[i]].line);
+			return err_set(builder->err, -EINVAL,
+				       "%s:%zu:%zu: key '%.64s' is given twice, first in line %u", builder->file,
+				       mark.line + 1, mark.column + 1, nodes[node].text, nodes[parent->items[i]].line);
 	if ((parent->count & (parent->count - 1)) == 0)
 		parent->items = xreallocarray(parent->items, parent->count ? parent->count * 2 : 1, sizeof(uint32_t));
 	parent->items[parent->count++] = node;
@@ -198,8 +198,8 @@ static int parser_failed(struct builder *builder, const yaml_parser_t *parser)
 	if (parser->error == YAML_READER_ERROR) // has no mark of its own
 		return err_set(builder->err, -EINVAL, "%s: byte %zu: not valid UTF-8 text: %s", builder->file,
 			       parser->problem_offset, problem);
-	err_set(builder->err, -EINVAL, "%s:%zu:%zu: not valid YAML: %s%s%s", builder->file, mark.line + 1, mark.column + 1,
-		problem, parser->context ? ", " : "", parser->context ? parser->context : "");
+	err_set(builder->err, -EINVAL, "%s:%zu:%zu: not valid YAML: %s%s%s", builder->file, mark.line + 1,
+		mark.column + 1, problem, parser->context ? ", " : "", parser->context ? parser->context : "");
 	if (strstr(problem, "cannot start any token"))
 		return err_hint(builder->err, "indent with blanks, not tabs, and quote a text that begins with @ or `");
 	return -EINVAL;
@@ -237,7 +237,9 @@ const char *tree_kind_name(const struct tree_node *node)
 {
 	if (tree_is_null(node))
 		return "nothing";
-	static const char *const names[] = { [TREE_TEXT] = "a text", [TREE_LIST] = "a list", [TREE_MAPPING] = "a mapping" };
+	static const char *const names[] = {
+		[TREE_TEXT] = "a text", [TREE_LIST] = "a list", [TREE_MAPPING] = "a mapping"
+	};
 	return names[node->kind];
 }
 

@@ -11,13 +11,25 @@ struct unit {
 
 static const struct unit byte_units[] = {
 	{ "B", 1 },
-	{ "K", 1ULL << 10 }, { "KB", 1ULL << 10 }, { "KiB", 1ULL << 10 }, { "M", 1ULL << 20 }, { "MB", 1ULL << 20 },
-	{ "MiB", 1ULL << 20 }, { "G", 1ULL << 30 }, { "GB", 1ULL << 30 }, { "GiB", 1ULL << 30 }, { "T", 1ULL << 40 },
-	{ "TB", 1ULL << 40 }, { "TiB", 1ULL << 40 },
+	{ "K", 1ULL << 10 },
+	{ "KB", 1ULL << 10 },
+	{ "KiB", 1ULL << 10 },
+	{ "M", 1ULL << 20 },
+	{ "MB", 1ULL << 20 },
+	{ "MiB", 1ULL << 20 },
+	{ "G", 1ULL << 30 },
+	{ "GB", 1ULL << 30 },
+	{ "GiB", 1ULL << 30 },
+	{ "T", 1ULL << 40 },
+	{ "TB", 1ULL << 40 },
+	{ "TiB", 1ULL << 40 },
 };
 
 static const struct unit time_units[] = {
-	{ "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 3600 * 1000 },
+	{ "ms", 1 },
+	{ "s", 1000 },
+	{ "m", 60 * 1000 },
+	{ "h", 3600 * 1000 },
 };
 
 // Digits in front, and where they end.
@@ -36,9 +48,9 @@ static int leading_number(const char *text, uint64_t *ret, const char **ret_rest
 struct kind {
 	const struct unit *units;
 	size_t count;
-	const char *what;	// "a size"
-	const char *list;	// "K, M, G or T"
-	const char *likely;	// the unit a bare number most likely meant
+	const char *what;   // "a size"
+	const char *list;   // "K, M, G or T"
+	const char *likely; // the unit a bare number most likely meant
 	uint64_t max;
 };
 
@@ -80,15 +92,16 @@ static int parse_with_unit(const struct kind *kind, const char *text, uint64_t *
 
 int parse_bytes(const char *text, uint64_t *ret, struct err *err)
 {
-	static const struct kind kind = { byte_units, ARRAY_LEN(byte_units), "a size",
-					  "K, M, G and T (1024-based)", "M", INT64_MAX };
+	static const struct kind kind = { byte_units, ARRAY_LEN(byte_units),
+					  "a size",   "K, M, G and T (1024-based)",
+					  "M",        INT64_MAX };
 	return parse_with_unit(&kind, text, ret, err);
 }
 
 int parse_duration(const char *text, uint32_t *ret_ms, struct err *err)
 {
-	static const struct kind kind = { time_units, ARRAY_LEN(time_units), "a length of time",
-					  "ms, s, m and h", "s", UINT32_MAX };
+	static const struct kind kind = { time_units, ARRAY_LEN(time_units), "a length of time", "ms, s, m and h", "s",
+					  UINT32_MAX };
 	uint64_t ms = 0;
 	int r = parse_with_unit(&kind, text, &ms, err);
 	if (r < 0)
@@ -135,8 +148,7 @@ void bytes_text(uint64_t bytes, char text[UNIT_TEXT_SIZE])
 		bytes /= 1024;
 		at++;
 	}
-	snprintf(text, UNIT_TEXT_SIZE, "%llu%.1s", (unsigned long long)bytes,
-		 at >= 0 ? names + at : bytes ? "B" : "");
+	snprintf(text, UNIT_TEXT_SIZE, "%llu%.1s", (unsigned long long)bytes, at >= 0 ? names + at : bytes ? "B" : "");
 }
 
 void duration_text(uint64_t ms, char text[UNIT_TEXT_SIZE])

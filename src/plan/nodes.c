@@ -135,7 +135,8 @@ static bool accepts(const struct planner *planner, uint32_t i, const struct wish
 		  memory_left(planner, i) },
 		{ REFUSED_CPU, settings->cpu_percent && wish->takes.cpu_millis > left_of(cpu, used->cpu_millis),
 		  wish->takes.cpu_millis, left_of(cpu, used->cpu_millis) },
-		{ REFUSED_DISK, room->disk_bytes && wish->takes.disk_bytes > left_of(room->disk_bytes, used->disk_bytes),
+		{ REFUSED_DISK,
+		  room->disk_bytes && wish->takes.disk_bytes > left_of(room->disk_bytes, used->disk_bytes),
 		  wish->takes.disk_bytes, left_of(room->disk_bytes, used->disk_bytes) },
 		{ REFUSED_FULL, room->instances && used->instances >= room->instances, 1, 0 },
 	};
@@ -218,8 +219,11 @@ void nodes_refuse(struct planner *planner, const struct wish *wish)
 		out->refusals = xreallocarray(out->refusals, planner->refusal_size, sizeof(*out->refusals));
 	}
 	struct plan_unplaced *unplaced = &out->unplaced[out->unplaced_count++];
-	*unplaced = (struct plan_unplaced){ .process = wish->process, .index = wish->index, .count = 1,
-					    .reason = wish->reason, .first_refusal = out->refusal_count };
+	*unplaced = (struct plan_unplaced){ .process = wish->process,
+					    .index = wish->index,
+					    .count = 1,
+					    .reason = wish->reason,
+					    .first_refusal = out->refusal_count };
 	for (uint32_t i = 0; i < n; i++)
 		if (!accepts(planner, i, wish, &out->refusals[out->refusal_count]))
 			out->refusal_count++;

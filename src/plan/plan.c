@@ -15,8 +15,12 @@ struct plan_action *planner_act(struct planner *planner, enum plan_verb verb, en
 	struct plan *out = planner->out;
 	out->actions = grow(out->actions, &planner->action_size, out->action_count, sizeof(*out->actions));
 	struct plan_action *action = &out->actions[out->action_count++];
-	*action = (struct plan_action){ .verb = verb, .reason = reason, .placement = PLAN_NONE, .app = PLAN_NONE,
-					.process = PLAN_NONE, .node = PLAN_NONE };
+	*action = (struct plan_action){ .verb = verb,
+					.reason = reason,
+					.placement = PLAN_NONE,
+					.app = PLAN_NONE,
+					.process = PLAN_NONE,
+					.node = PLAN_NONE };
 	return action;
 }
 

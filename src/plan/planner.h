@@ -11,20 +11,20 @@ struct planner {
 	uint32_t action_size, unplaced_size, refusal_size;
 
 	// nodes.c
-	bool cut_off;		 // all nodes are silent
+	bool cut_off;            // all nodes are silent
 	enum node_state *judged; // per node
-	struct plan_room *used;	 // per node
-	uint32_t *zone_of;	 // per node: 0 … zone_count-1
-	uint32_t *here;		 // per node, and
-	uint32_t *in_zone;	 // per zone: instances of the process that is being placed
+	struct plan_room *used;  // per node
+	uint32_t *zone_of;       // per node: 0 … zone_count-1
+	uint32_t *here;          // per node, and
+	uint32_t *in_zone;       // per zone: instances of the process that is being placed
 	uint32_t zone_count;
 
 	// Placements by process: order[first[p] … first[p + 1]-1]; those that are to be removed are in none.
 	uint32_t *first, *order;
-	bool *removed;		 // per placement
-	uint32_t *app_failing;	 // per app: a placement of the wanted release that fails, or PLAN_NONE
-	bool *app_has_old;	 // per app: something of another release or restart number is still wanted to run
-	bool *app_unfinished;	 // per app: some process is not yet as wanted
+	bool *removed;         // per placement
+	uint32_t *app_failing; // per app: a placement of the wanted release that fails, or PLAN_NONE
+	bool *app_has_old;     // per app: something of another release or restart number is still wanted to run
+	bool *app_unfinished;  // per app: some process is not yet as wanted
 
 	struct seat *seats; // per index of one process
 };
@@ -32,7 +32,7 @@ struct planner {
 // The placements of one index, each or PLAN_NONE.
 struct seat {
 	uint32_t current; // of the wanted release, on a node where it may stay
-	uint32_t old;	  // of another release, likewise
+	uint32_t old;     // of another release, likewise
 	uint32_t leaving; // of any release, on a node that is lost or being emptied
 };
 

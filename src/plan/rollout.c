@@ -16,10 +16,10 @@ struct work {
 	uint32_t process;
 	uint32_t wanted, surge;
 	uint32_t run, ready, draining; // as they will be after the actions so far
-	uint32_t floor;		       // so many shall be ready before one that is ready is stopped
-	bool stalled;		       // the wanted release fails
-	uint32_t serving_old;	       // a placement of another release that serves, as a pattern; PLAN_NONE
-	uint32_t unplaced;	       // how many found no node
+	uint32_t floor;                // so many shall be ready before one that is ready is stopped
+	bool stalled;                  // the wanted release fails
+	uint32_t serving_old;          // a placement of another release that serves, as a pattern; PLAN_NONE
+	uint32_t unplaced;             // how many found no node
 	struct extra *extras;
 	uint32_t extra_count, stopped_extras;
 };
@@ -302,8 +302,8 @@ static void fill(struct work *work)
 		if (seat->current != PLAN_NONE || seat->old != PLAN_NONE || seat->leaving != PLAN_NONE)
 			continue;
 		bool keep = work->stalled && work->serving_old != PLAN_NONE;
-		struct order order = keep ? order_like(work, i, work->serving_old, PLAN_MISSING) :
-					    order_wanted(work, i, PLAN_MISSING);
+		struct order order = keep ? order_like(work, i, work->serving_old, PLAN_MISSING)
+					  : order_wanted(work, i, PLAN_MISSING);
 		place(work, &order);
 	}
 }
@@ -385,8 +385,8 @@ static bool should_move(const struct work *work, const struct plan_placement *pl
 	const struct plan_settings *settings = &work->in->settings;
 	uint32_t doubled = placement->moves < 6 ? placement->moves : 6;
 	uint64_t age = work->in->now_ms > placement->created_ms ? work->in->now_ms - placement->created_ms : 0;
-	bool crashed = placement->state == INSTANCE_BACKOFF &&
-		       placement->restarts >= (uint64_t)settings->crash_limit << doubled;
+	bool crashed = placement->state == INSTANCE_BACKOFF && placement->restarts >= (uint64_t)settings->crash_limit
+											      << doubled;
 	return settings->crash_limit && (crashed || placement->state == INSTANCE_FAILED) &&
 	       age >= settings->move_ms << doubled;
 }

@@ -42,7 +42,7 @@ const char *plan_refusal_text(enum plan_refusal_reason reason)
 }
 
 static const char *const rollouts[] = {
-	[ROLLOUT_DONE] = "done",	 [ROLLOUT_ROLLING] = "rolling", [ROLLOUT_FAILED] = "failed",
+	[ROLLOUT_DONE] = "done",       [ROLLOUT_ROLLING] = "rolling", [ROLLOUT_FAILED] = "failed",
 	[ROLLOUT_NO_ROOM] = "no-room", [ROLLOUT_STOPPED] = "stopped",
 };
 

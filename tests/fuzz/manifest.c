@@ -1,6 +1,6 @@
 // Manifests and Procfiles from outside: whatever is accepted must survive JSON and its own written form unchanged.
-#include "model/command.h"
 #include "model/manifest.h"
+#include "model/command.h"
 
 #include "base/str.h"
 
@@ -44,8 +44,9 @@ static void check_round_trip(const struct spec *spec)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-	const struct manifest_source source = { .file = "fuzz", .text = (const char *)bytes, .len = n,
-						.fallback_name = "app" };
+	const struct manifest_source source = {
+		.file = "fuzz", .text = (const char *)bytes, .len = n, .fallback_name = "app"
+	};
 	CLEANUP(spec_clear) struct spec spec = { 0 }, procfile = { 0 };
 	struct err err = { 0 };
 	if (manifest_parse(&source, &spec, &err) >= 0) {

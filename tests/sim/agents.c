@@ -174,8 +174,8 @@ static void send(struct world *world, uint32_t n)
 		}
 		struct message *sent = &world->messages[world->message_count++];
 		*sent = message;
-		sent->at_ms = world->now_ms + (world_chance(world, 50) ? world_between(world, 500, DELAY_MAX_MS) :
-									 world_between(world, 5, 300));
+		sent->at_ms = world->now_ms + (world_chance(world, 50) ? world_between(world, 500, DELAY_MAX_MS)
+								       : world_between(world, 5, 300));
 		if (copy) {
 			sent->lines = xcalloc(message.count, sizeof(*sent->lines));
 			if (message.count)
@@ -199,7 +199,8 @@ void agents_step(struct world *world)
 	for (uint32_t i = 0; i < world->instance_count; i++)
 		step_instance(world, &world->instances[i]);
 	for (uint32_t n = 0; n < world->node_count; n++)
-		if (world->nodes[n].connected && (world->now_ms >= world->nodes[n].report_ms || world_chance(world, 200)))
+		if (world->nodes[n].connected &&
+		    (world->now_ms >= world->nodes[n].report_ms || world_chance(world, 200)))
 			send(world, n);
 }
 
@@ -211,7 +212,8 @@ static void deliver(struct world *world, const struct message *message)
 	node->seen_seq = message->seq;
 	node->heard_ms = world->now_ms;
 	for (uint32_t i = 0; i < world->instance_count; i++) // one that is not named has not begun
-		if (world->instances[i].exists && world->instances[i].node == message->node && !world->instances[i].heard) {
+		if (world->instances[i].exists && world->instances[i].node == message->node &&
+		    !world->instances[i].heard) {
 			world->instances[i].heard = true;
 			world->instances[i].seen = INSTANCE_PENDING;
 		}

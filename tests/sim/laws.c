@@ -4,7 +4,7 @@
 #include "base/str.h"
 
 struct tally {
-	uint32_t run, ready; // before the plan
+	uint32_t run, ready;                          // before the plan
 	uint32_t run_after, ready_after, extra_after; // extra: index at or beyond wanted, still running
 	uint32_t placed;
 	bool extra_idle; // one of the extras serves nobody
@@ -88,7 +88,8 @@ static void check_counts(struct world *world, const struct view *view, const str
 	uint32_t wanted = wanted_of(view, process), floor = floor_of(&world->settings, wanted);
 	uint32_t most = wanted + surge_allowed(&world->settings, wanted) + count.extra_after;
 	if (count.placed && count.run_after > most && count.run_after > count.run)
-		world_violate(world, "surge", "process %u: %u of %u run after the plan", process, count.run_after, wanted);
+		world_violate(world, "surge", "process %u: %u of %u run after the plan", process, count.run_after,
+			      wanted);
 	if (count.extra_after && wanted && (count.extra_idle || count.ready_after > floor))
 		world_violate(world, "surge", "process %u keeps %u too many: %u ready, %u wanted", process,
 			      count.extra_after, count.ready_after, wanted);
@@ -102,7 +103,8 @@ static bool has_index(const struct view *view, const struct plan *plan, const st
 {
 	for (uint32_t i = 0; i < view->input.placement_count; i++) {
 		const struct plan_placement *other = &view->placements[i];
-		bool same = other->process == action->process && other->index == action->index && other->want == WANT_RUN;
+		bool same =
+			other->process == action->process && other->index == action->index && other->want == WANT_RUN;
 		bool alike = other->release == action->release && other->restart == action->restart;
 		bool stays = !is_lost(view, other->node) && view->nodes[other->node].state != NODE_DRAINING;
 		if (same && alike && stays && !is_stopped_by(plan, i))
@@ -152,7 +154,8 @@ static void check_place(struct world *world, const struct view *view, const stru
 		world_violate(world, "node", "placed on node %u, which is silent or being emptied", action->node);
 	bool advances = action->reason == PLAN_RELEASE || action->reason == PLAN_RESTART;
 	bool newest = action->release == app->release && action->restart == app->restart;
-	if (app_fails(view, action->app) && (advances || (newest && action->reason == PLAN_MISSING && old_serves(view, action))))
+	if (app_fails(view, action->app) &&
+	    (advances || (newest && action->reason == PLAN_MISSING && old_serves(view, action))))
 		world_violate(world, "failed", "app %u: release %u fails, and goes on (%s)", action->app, app->release,
 			      plan_reason_text(action->reason));
 }
@@ -171,20 +174,21 @@ static void check_room(struct world *world, const struct view *view, const struc
 		const struct sim_app *app = &world->apps[view->app_of[action->app]];
 		used[action->node] += app->releases[action->release].memory_bytes;
 		if (used[action->node] > view->nodes[action->node].room.memory_bytes)
-			world_violate(world, "room", "node %u is to hold %lu", action->node, (unsigned long)used[action->node]);
+			world_violate(world, "room", "node %u is to hold %lu", action->node,
+				      (unsigned long)used[action->node]);
 	}
 }
 
 static void check_cut_off(struct world *world, const struct view *view, const struct plan *plan)
 {
-	static const bool by_people[] = { [PLAN_SCALED_DOWN] = true,  [PLAN_APP_STOPPED] = true,
-					  [PLAN_APP_GONE] = true,     [PLAN_PROCESS_GONE] = true,
-					  [PLAN_DUPLICATE] = true,    [PLAN_OVER] = true };
+	static const bool by_people[] = { [PLAN_SCALED_DOWN] = true,  [PLAN_APP_STOPPED] = true, [PLAN_APP_GONE] = true,
+					  [PLAN_PROCESS_GONE] = true, [PLAN_DUPLICATE] = true,   [PLAN_OVER] = true };
 	if (!all_silent(view))
 		return;
 	for (uint32_t i = 0; i < plan->action_count; i++)
 		if ((size_t)plan->actions[i].reason >= ARRAY_LEN(by_people) || !by_people[plan->actions[i].reason])
-			world_violate(world, "cut off", "nobody is heard, yet: %s", plan_reason_text(plan->actions[i].reason));
+			world_violate(world, "cut off", "nobody is heard, yet: %s",
+				      plan_reason_text(plan->actions[i].reason));
 }
 
 // The same world with the plan carried out and nothing heard since: there is nothing left to do.
@@ -215,9 +219,15 @@ static void check_idle(struct world *world, const struct view *view, const struc
 			nodes[action->node].state = action->state;
 		if (action->verb == PLAN_PLACE)
 			placements[count++] = (struct plan_placement){
-				.app = action->app, .process = action->process, .node = action->node, .index = action->index,
-				.release = action->release, .restart = action->restart, .moves = action->moves,
-				.takes_memory_bytes = world->apps[view->app_of[action->app]].releases[action->release].memory_bytes,
+				.app = action->app,
+				.process = action->process,
+				.node = action->node,
+				.index = action->index,
+				.release = action->release,
+				.restart = action->restart,
+				.moves = action->moves,
+				.takes_memory_bytes =
+					world->apps[view->app_of[action->app]].releases[action->release].memory_bytes,
 				.created_ms = world->now_ms
 			};
 	}
@@ -265,7 +275,8 @@ static uint32_t count_ready(const struct world *world, uint32_t app, uint32_t pr
 		bool heard = instance->heard && instance->seen == INSTANCE_READY;
 		ready += is_ready(world, instance);
 		bool late = instance->flapped_ms && world->now_ms - instance->flapped_ms <= DELAY_MAX_MS;
-		*ret_known = *ret_known && !late && world->nodes[instance->node].up && heard == is_ready(world, instance);
+		*ret_known =
+			*ret_known && !late && world->nodes[instance->node].up && heard == is_ready(world, instance);
 	}
 	return ready;
 }
@@ -315,8 +326,9 @@ static void check_seats(struct world *world, uint32_t a, uint32_t p)
 			     instance->restart == app->restart && instance->state == INSTANCE_READY &&
 			     instance->index < wanted && !taken[instance->index];
 		if (!right) {
-			world_violate(world, "converges", "app %u process %u: instance %u (index %u, state %s) is left over", a, p,
-				      i, instance->index, instance_state_name(instance->state));
+			world_violate(world, "converges",
+				      "app %u process %u: instance %u (index %u, state %s) is left over", a, p, i,
+				      instance->index, instance_state_name(instance->state));
 			return;
 		}
 		taken[instance->index] = true;

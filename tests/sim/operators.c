@@ -5,9 +5,9 @@ static void note(const struct world *world, uint32_t app, const char *what)
 {
 	const struct sim_app *a = &world->apps[app];
 	if (world->trace)
-		fprintf(stderr, "%8.1f app %u %s: release %u.%u (%s) wanted %u %u%s\n", (double)world->now_ms / 1000, app, what,
-			a->release, a->restart, a->releases[a->release].good ? "good" : "bad", a->wanted[0], a->wanted[1],
-			a->stopped ? " stopped" : "");
+		fprintf(stderr, "%8.1f app %u %s: release %u.%u (%s) wanted %u %u%s\n", (double)world->now_ms / 1000,
+			app, what, a->release, a->restart, a->releases[a->release].good ? "good" : "bad", a->wanted[0],
+			a->wanted[1], a->stopped ? " stopped" : "");
 }
 
 static void disarm(struct sim_app *app)

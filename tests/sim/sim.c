@@ -9,9 +9,9 @@
 #include <getopt.h>
 
 static const char *const bugs[] = {
-	[BUG_NONE] = "none",	 [BUG_SURGE] = "surge", [BUG_HASTY] = "hasty", [BUG_FLOOR] = "floor",
+	[BUG_NONE] = "none",     [BUG_SURGE] = "surge",       [BUG_HASTY] = "hasty", [BUG_FLOOR] = "floor",
 	[BUG_FORGET] = "forget", [BUG_RESTLESS] = "restless", [BUG_SHORT] = "short", [BUG_DEAF] = "deaf",
-	[BUG_ROOMY] = "roomy",	 [BUG_EAGER] = "eager", [BUG_PANIC] = "panic",
+	[BUG_ROOMY] = "roomy",   [BUG_EAGER] = "eager",       [BUG_PANIC] = "panic",
 };
 
 struct options {
@@ -131,8 +131,8 @@ static enum bug find_bug(const char *name)
 
 int main(int argc, char **argv)
 {
-	static const struct option known[] = { { "seed", 1, NULL, 's' },  { "first", 1, NULL, 'f' },
-					       { "count", 1, NULL, 'c' }, { "bug", 1, NULL, 'b' },
+	static const struct option known[] = { { "seed", 1, NULL, 's' },   { "first", 1, NULL, 'f' },
+					       { "count", 1, NULL, 'c' },  { "bug", 1, NULL, 'b' },
 					       { "expect", 1, NULL, 'e' }, { "trace", 0, NULL, 't' },
 					       { NULL, 0, NULL, 0 } };
 	struct options options = { .first = 1, .count = 200 };

@@ -94,13 +94,16 @@ static void view_apps(const struct world *world, struct view *view)
 		uint32_t processes = app->releases[app->release].has_worker ? 2 : 1;
 		uint32_t n = view->input.app_count++;
 		view->app_of[n] = a;
-		view->apps[n] = (struct plan_app){ .release = app->release, .restart = app->restart, .stopped = app->stopped,
+		view->apps[n] = (struct plan_app){ .release = app->release,
+						   .restart = app->restart,
+						   .stopped = app->stopped,
 						   .first_process = view->input.process_count,
 						   .process_count = processes };
 		for (uint32_t p = 0; p < processes; p++) {
 			view->kind_of[view->input.process_count] = p;
 			view->processes[view->input.process_count++] = (struct plan_process){
-				.app = n, .wanted = app->wanted[p],
+				.app = n,
+				.wanted = app->wanted[p],
 				.takes = { .memory_bytes = app->releases[app->release].memory_bytes, .instances = 1 }
 			};
 		}
@@ -240,8 +243,8 @@ static void apply_one(struct world *world, const struct view *view, const struct
 		action->placement == PLAN_NONE ? NULL : &world->instances[view->instances[action->placement]];
 	if (world->trace)
 		fprintf(stderr, "%8.1f   verb %d app %d process %d index %u release %u.%u node %d instance %d: %s\n",
-			(double)world->now_ms / 1000, action->verb, (int)action->app, (int)action->process, action->index,
-			action->release, action->restart, (int)action->node,
+			(double)world->now_ms / 1000, action->verb, (int)action->app, (int)action->process,
+			action->index, action->release, action->restart, (int)action->node,
 			action->placement == PLAN_NONE ? -1 : (int)view->instances[action->placement],
 			plan_reason_text(action->reason));
 	switch (action->verb) {

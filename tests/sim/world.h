@@ -11,7 +11,7 @@ enum { APPS = 3, PROCESSES = 2, NODES_MAX = 6, RELEASES_MAX = 64, STEP_MS = 100,
 #define NEVER UINT64_MAX
 
 struct sim_release {
-	bool good;	 // its instances become ready
+	bool good;       // its instances become ready
 	bool has_worker; // process 1 is in it
 	uint64_t memory_bytes;
 };
@@ -63,7 +63,7 @@ struct message {
 		uint32_t instance;
 		enum instance_state state;
 		uint32_t restarts;
-	} *lines;
+	} * lines;
 };
 
 // What may happen in a history; drawn from its seed.
@@ -118,9 +118,9 @@ struct view {
 	struct plan_process processes[APPS * PROCESSES];
 	struct plan_node nodes[NODES_MAX];
 	struct plan_placement *placements;
-	uint32_t *instances;			       // placement → instance
-	uint32_t app_of[APPS];			       // plan app → app
-	uint32_t kind_of[APPS * PROCESSES];	       // plan process → process
+	uint32_t *instances;                // placement → instance
+	uint32_t app_of[APPS];              // plan app → app
+	uint32_t kind_of[APPS * PROCESSES]; // plan process → process
 };
 
 uint64_t world_between(struct world *world, uint64_t low, uint64_t high);

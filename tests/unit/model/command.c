@@ -45,12 +45,15 @@ static void refuses_shell(void **state UNUSED)
 	static const struct {
 		const char *line, *part;
 	} bad[] = {
-		{ "a | b", "'|'" },	     { "a && b", "'&&'" },	 { "a || b", "'||'" },
-		{ "a &", "'&'" },	     { "a; b", "';'" },		 { "a > b", "'>'" },
-		{ "a 2>&1", "'>'" },	     { "a < b", "'<'" },	 { "a $(b)", "'$('" },
-		{ "a \"$(b)\"", "'$('" },    { "a `b`", "'`'" },	 { "a \"`b`\"", "'`'" },
-		{ "a *.js", "'*'" },	     { "(a)", "'('" },		 { "a\nb", "line break" },
-		{ "FOO=bar node x", "FOO=" }, { "cd app", "'cd'" },	 { "exec node x", "'exec'" },
+		{ "a | b", "'|'" },         { "a && b", "'&&'" },
+		{ "a || b", "'||'" },       { "a &", "'&'" },
+		{ "a; b", "';'" },          { "a > b", "'>'" },
+		{ "a 2>&1", "'>'" },        { "a < b", "'<'" },
+		{ "a $(b)", "'$('" },       { "a \"$(b)\"", "'$('" },
+		{ "a `b`", "'`'" },         { "a \"`b`\"", "'`'" },
+		{ "a *.js", "'*'" },        { "(a)", "'('" },
+		{ "a\nb", "line break" },   { "FOO=bar node x", "FOO=" },
+		{ "cd app", "'cd'" },       { "exec node x", "'exec'" },
 		{ "export A", "'export'" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

@@ -30,9 +30,11 @@ static void what_changes(void **state UNUSED)
 {
 	CLEANUP(spec_clear) struct spec before = { 0 }, after = { 0 };
 	parse("name: a\nruntime: node@20\nbuild: npm ci\nprocesses: {web: {command: x}, job: {command: y}}\n"
-	      "env: {A: 1, B: 2}\nroutes: [a, b/c]\n", &before);
+	      "env: {A: 1, B: 2}\nroutes: [a, b/c]\n",
+	      &before);
 	parse("name: a\nruntime: node@22\nprocesses: {web: {command: x, memory: 512M, instances: 3, drain: 90s}}\n"
-	      "env: {A: 1, B: 3, C: ''}\nroutes: [d, a]\n", &after);
+	      "env: {A: 1, B: 3, C: ''}\nroutes: [d, a]\n",
+	      &after);
 	AUTO_FREE char *all = differences(&before, &after);
 	assert_string_equal(all, "build.command: npm ci > -\n"
 				 "env.B: 2 > 3\n"

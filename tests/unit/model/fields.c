@@ -13,8 +13,16 @@ static json_t *json(const char *text)
 
 static void json_is_strict(void **state UNUSED)
 {
-	static const char *const bad[] = { "", "{", "{\"a\":1,\"a\":2}", "{} {}", "\"\xff\"", "\"\\u0000\"", "[1,]",
-					   "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1" };
+	static const char *const bad[] = {
+		"",
+		"{",
+		"{\"a\":1,\"a\":2}",
+		"{} {}",
+		"\"\xff\"",
+		"\"\\u0000\"",
+		"[1,]",
+		"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1"
+	};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		json_t *value = NULL;
 		struct err err = { 0 };
@@ -29,7 +37,8 @@ static void json_is_strict(void **state UNUSED)
 
 static void spec_defaults(void **state UNUSED)
 {
-	AUTO_JSON json_t *value = json("{\"name\":\"shop\",\"runtime\":\"node@20\",\"processes\":{\"worker\":{},\"web\":{}}}");
+	AUTO_JSON json_t *value =
+		json("{\"name\":\"shop\",\"runtime\":\"node@20\",\"processes\":{\"worker\":{},\"web\":{}}}");
 	CLEANUP(spec_clear) struct spec spec = { 0 };
 	assert_int_equal(spec_parse(value, &spec, NULL, NULL), 0);
 	assert_int_equal(spec.process_count, 2);
@@ -54,7 +63,8 @@ static void canonical(void **state UNUSED)
 {
 	static const char text[] =
 		"{\"build\":{\"command\":\"npm ci\",\"memory_bytes\":1073741824,\"timeout_ms\":900000},"
-		"\"env\":{\"A\":\"1\",\"B\":\"\"},\"name\":\"shop\",\"processes\":{\"web\":{\"command\":\"node server.js\","
+		"\"env\":{\"A\":\"1\",\"B\":\"\"},\"name\":\"shop\",\"processes\":{\"web\":{\"command\":\"node "
+		"server.js\","
 		"\"cpu_millis\":500,\"disk_bytes\":67108864,\"drain_ms\":10000,\"health\":{\"grace_ms\":60000,"
 		"\"interval_ms\":5000,\"path\":\"/healthz\",\"timeout_ms\":2000,\"type\":\"http\"},\"instances\":2,"
 		"\"memory_bytes\":268435456,\"port\":8080,\"restart\":{\"backoff_ms\":1000,\"cap_ms\":60000,"
@@ -86,15 +96,21 @@ static void spec_errors(void **state UNUSED)
 		{ "{}", "name", "is missing", "" },
 		{ "{\"name\":\"Shop\"}", "name", "a-z", "" },
 		{ "{\"name\":\"a\",\"proceses\":{}}", "proceses", "unknown key", "processes" },
-		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"prot\":1}}}", "processes.web.prot", "unknown key", "port" },
-		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"port\":\"80\"}}}", "processes.web.port", "whole number", "" },
-		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"port\":65536}}}", "processes.web.port", "between 0 and 65535", "" },
-		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"instances\":1001}}}", "processes.web.instances", "1000", "" },
-		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"instances\":-1}}}", "processes.web.instances", "negative", "" },
-		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"memory_bytes\":1}}}", "processes.web.memory_bytes", "4M", "" },
+		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"prot\":1}}}", "processes.web.prot", "unknown key",
+		  "port" },
+		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"port\":\"80\"}}}", "processes.web.port", "whole number",
+		  "" },
+		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"port\":65536}}}", "processes.web.port",
+		  "between 0 and 65535", "" },
+		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"instances\":1001}}}", "processes.web.instances", "1000",
+		  "" },
+		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"instances\":-1}}}", "processes.web.instances", "negative",
+		  "" },
+		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"memory_bytes\":1}}}", "processes.web.memory_bytes", "4M",
+		  "" },
 		{ "{\"name\":\"a\",\"processes\":{\"W\":{}}}", "processes.W", "name must", "" },
-		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"health\":{\"type\":\"htp\"}}}}", "processes.web.health.type",
-		  "must be one of", "http" },
+		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"health\":{\"type\":\"htp\"}}}}",
+		  "processes.web.health.type", "must be one of", "http" },
 		{ "{\"name\":\"a\",\"processes\":{\"job\":{\"health\":{\"type\":\"http\"}}}}", "processes.job.health",
 		  "needs a port", "" },
 		{ "{\"name\":\"a\",\"processes\":{\"web\":{\"health\":{\"type\":\"tcp\",\"path\":\"/\"}}}}",
@@ -105,7 +121,8 @@ static void spec_errors(void **state UNUSED)
 		{ "{\"name\":\"a\",\"env\":{\"PORT\":\"x\"}}", "env.PORT", "set by the platform", "" },
 		{ "{\"name\":\"a\",\"env\":{\"A\":1}}", "env.A", "must be a text", "" },
 		{ "{\"name\":\"a\",\"routes\":[{\"host\":\"x\"}]}", "routes", "'web'", "" },
-		{ "{\"name\":\"a\",\"processes\":{\"web\":{}},\"routes\":[{\"host\":\"x\"},{\"host\":\"x\",\"path\":\"/\"}]}",
+		{ "{\"name\":\"a\",\"processes\":{\"web\":{}},\"routes\":[{\"host\":\"x\"},{\"host\":\"x\",\"path\":\"/"
+		  "\"}]}",
 		  "routes", "twice", "" },
 		{ "{\"name\":\"a\",\"processes\":{\"web\":{}},\"routes\":[{\"host\":\"x..y\"}]}", "routes[0].host",
 		  "host name", "" },
@@ -145,26 +162,32 @@ static void objects_round_trip(void **state UNUSED)
 		const struct fields *fields;
 		const char *text;
 	} objects[] = {
-		{ &app_fields, "{\"tenant\":\"t\",\"environment\":\"e\",\"name\":\"a\",\"uid\":\"u\",\"release\":3,"
-			       "\"counts\":{\"web\":4},\"stopped\":true,\"spec\":{\"name\":\"a\",\"processes\":{\"web\":{}}}}" },
-		{ &release_fields, "{\"tenant\":\"t\",\"environment\":\"e\",\"app\":\"a\",\"app_uid\":\"u\",\"number\":1,"
-				   "\"artifact\":" DIGEST ",\"layers\":[" DIGEST "," DIGEST "],\"base_env\":{\"PATH\":\"/bin\","
-				   "\"PORT\":\"1\"},\"shell\":true,\"spec\":{\"name\":\"a\"}}" },
-		{ &placement_fields, "{\"instance\":\"i\",\"node\":\"n\",\"tenant\":\"t\",\"environment\":\"e\",\"app\":\"a\","
-				     "\"app_uid\":\"u\",\"process\":\"web\",\"index\":2,\"release\":1,\"want\":\"stop\","
-				     "\"stop_ms\":7,\"replaces\":\"j\"}" },
+		{ &app_fields,
+		  "{\"tenant\":\"t\",\"environment\":\"e\",\"name\":\"a\",\"uid\":\"u\",\"release\":3,"
+		  "\"counts\":{\"web\":4},\"stopped\":true,\"spec\":{\"name\":\"a\",\"processes\":{\"web\":{}}}}" },
+		{ &release_fields,
+		  "{\"tenant\":\"t\",\"environment\":\"e\",\"app\":\"a\",\"app_uid\":\"u\",\"number\":1,"
+		  "\"artifact\":" DIGEST ",\"layers\":[" DIGEST "," DIGEST "],\"base_env\":{\"PATH\":\"/bin\","
+		  "\"PORT\":\"1\"},\"shell\":true,\"spec\":{\"name\":\"a\"}}" },
+		{ &placement_fields,
+		  "{\"instance\":\"i\",\"node\":\"n\",\"tenant\":\"t\",\"environment\":\"e\",\"app\":\"a\","
+		  "\"app_uid\":\"u\",\"process\":\"web\",\"index\":2,\"release\":1,\"want\":\"stop\","
+		  "\"stop_ms\":7,\"replaces\":\"j\"}" },
 		{ &node_fields, "{\"name\":\"n\",\"state\":\"lost\",\"memory_bytes\":1,\"cpu_millis\":2}" },
 		{ &token_fields, "{\"name\":\"n\",\"hash\":" DIGEST ",\"role\":\"node\"}" },
 		{ &event_fields, "{\"seq\":1,\"type\":\"placed\",\"release\":2,\"index\":1}" },
 		{ &audit_fields, "{\"seq\":1,\"who\":\"o\",\"action\":\"PUT\",\"target\":\"k\",\"outcome\":\"done\"}" },
-		{ &assignment_fields, "{\"instance\":\"i\",\"generation\":1,\"want\":\"run\",\"tenant\":\"t\","
-				      "\"environment\":\"e\",\"app\":\"a\",\"app_uid\":\"u\",\"process\":\"web\","
-				      "\"layers\":[" DIGEST "],\"command\":[\"node\",\"\"],\"env\":{\"PORT\":\"8080\"}}" },
-		{ &report_fields, "{\"boot\":\"b\",\"seq\":9,\"full\":true,\"node\":{\"name\":\"n\",\"used\":{\"instances\":1}},"
-				  "\"instances\":[{\"instance\":\"i\",\"state\":\"backoff\",\"exit\":{\"signal\":9,\"oom\":true,"
-				  "\"lines\":[\"a\",\"b\"]},\"probe\":{\"ok\":false}},{\"instance\":\"j\",\"state\":\"ready\"}]}" },
-		{ &route_table_fields, "{\"version\":3,\"routes\":[{\"host\":\"a.b\",\"path\":\"/\",\"state\":\"running\","
-				       "\"instances\":[{\"id\":\"i\",\"address\":\"10.0.0.1:80\"}]}]}" },
+		{ &assignment_fields,
+		  "{\"instance\":\"i\",\"generation\":1,\"want\":\"run\",\"tenant\":\"t\","
+		  "\"environment\":\"e\",\"app\":\"a\",\"app_uid\":\"u\",\"process\":\"web\","
+		  "\"layers\":[" DIGEST "],\"command\":[\"node\",\"\"],\"env\":{\"PORT\":\"8080\"}}" },
+		{ &report_fields,
+		  "{\"boot\":\"b\",\"seq\":9,\"full\":true,\"node\":{\"name\":\"n\",\"used\":{\"instances\":1}},"
+		  "\"instances\":[{\"instance\":\"i\",\"state\":\"backoff\",\"exit\":{\"signal\":9,\"oom\":true,"
+		  "\"lines\":[\"a\",\"b\"]},\"probe\":{\"ok\":false}},{\"instance\":\"j\",\"state\":\"ready\"}]}" },
+		{ &route_table_fields,
+		  "{\"version\":3,\"routes\":[{\"host\":\"a.b\",\"path\":\"/\",\"state\":\"running\","
+		  "\"instances\":[{\"id\":\"i\",\"address\":\"10.0.0.1:80\"}]}]}" },
 		{ &route_ack_fields, "{\"version\":3,\"busy\":[\"i\"]}" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
@@ -208,8 +231,9 @@ static void schema(void **state UNUSED)
 
 static void wanted_counts(void **state UNUSED)
 {
-	static const char text[] = "{\"tenant\":\"t\",\"environment\":\"e\",\"name\":\"a\",\"uid\":\"u\",\"counts\":{\"web\":4},"
-				   "\"spec\":{\"name\":\"a\",\"processes\":{\"web\":{},\"job\":{\"instances\":2}}}}";
+	static const char text[] =
+		"{\"tenant\":\"t\",\"environment\":\"e\",\"name\":\"a\",\"uid\":\"u\",\"counts\":{\"web\":4},"
+		"\"spec\":{\"name\":\"a\",\"processes\":{\"web\":{},\"job\":{\"instances\":2}}}}";
 	CLEANUP(app_clear) struct app app = { 0 };
 	assert_int_equal(app_parse_text(text, strlen(text), &app, NULL), 0);
 	assert_int_equal(app_wanted(&app, "web"), 4);

@@ -46,18 +46,19 @@ static void complete(void **state UNUSED)
 	parse_good(text, &spec);
 	AUTO_FREE char *json = spec_text(&spec);
 	assert_string_equal(
-		json, "{\"build\":{\"command\":\"npm ci\",\"memory_bytes\":2147483648,\"timeout_ms\":300000},"
-		      "\"env\":{\"DEBUG\":\"true\",\"EMPTY\":\"\",\"LEVEL\":\"3\"},\"name\":\"shop\",\"processes\":{\"web\":{"
-		      "\"command\":\"node server.js --name \\\"$NAME\\\"\",\"cpu_millis\":250,\"disk_bytes\":10485760,"
-		      "\"drain_ms\":20000,\"health\":{\"grace_ms\":120000,\"interval_ms\":500,\"path\":\"/healthz\","
-		      "\"timeout_ms\":2000,\"type\":\"http\"},\"instances\":3,\"memory_bytes\":134217728,\"port\":8080,"
-		      "\"restart\":{\"backoff_ms\":1000,\"cap_ms\":60000,\"policy\":\"on-failure\",\"reset_ms\":60000}},"
-		      "\"worker\":{\"command\":\"node worker.js\",\"cpu_millis\":500,\"disk_bytes\":67108864,"
-		      "\"drain_ms\":20000,\"health\":{\"grace_ms\":120000,\"interval_ms\":5000,\"timeout_ms\":2000,"
-		      "\"type\":\"process\"},\"instances\":1,\"memory_bytes\":268435456,\"port\":0,\"restart\":{"
-		      "\"backoff_ms\":1000,\"cap_ms\":60000,\"policy\":\"on-failure\",\"reset_ms\":60000}}},"
-		      "\"routes\":[{\"host\":\"shop\",\"path\":\"/\"},{\"host\":\"shop.example.org\",\"path\":\"/api\"}],"
-		      "\"runtime\":\"node@20\",\"stack\":\"debian-12\"}");
+		json,
+		"{\"build\":{\"command\":\"npm ci\",\"memory_bytes\":2147483648,\"timeout_ms\":300000},"
+		"\"env\":{\"DEBUG\":\"true\",\"EMPTY\":\"\",\"LEVEL\":\"3\"},\"name\":\"shop\",\"processes\":{\"web\":{"
+		"\"command\":\"node server.js --name \\\"$NAME\\\"\",\"cpu_millis\":250,\"disk_bytes\":10485760,"
+		"\"drain_ms\":20000,\"health\":{\"grace_ms\":120000,\"interval_ms\":500,\"path\":\"/healthz\","
+		"\"timeout_ms\":2000,\"type\":\"http\"},\"instances\":3,\"memory_bytes\":134217728,\"port\":8080,"
+		"\"restart\":{\"backoff_ms\":1000,\"cap_ms\":60000,\"policy\":\"on-failure\",\"reset_ms\":60000}},"
+		"\"worker\":{\"command\":\"node worker.js\",\"cpu_millis\":500,\"disk_bytes\":67108864,"
+		"\"drain_ms\":20000,\"health\":{\"grace_ms\":120000,\"interval_ms\":5000,\"timeout_ms\":2000,"
+		"\"type\":\"process\"},\"instances\":1,\"memory_bytes\":268435456,\"port\":0,\"restart\":{"
+		"\"backoff_ms\":1000,\"cap_ms\":60000,\"policy\":\"on-failure\",\"reset_ms\":60000}}},"
+		"\"routes\":[{\"host\":\"shop\",\"path\":\"/\"},{\"host\":\"shop.example.org\",\"path\":\"/api\"}],"
+		"\"runtime\":\"node@20\",\"stack\":\"debian-12\"}");
 }
 
 static void small(void **state UNUSED)
@@ -121,19 +122,21 @@ static void errors(void **state UNUSED)
 		{ "- a\n", "dialtone.yaml:1:1: must be a mapping", "" },
 		{ "name: a\nruntme: node\n", "dialtone.yaml:2:1: runtme: unknown key", "'runtime'" },
 		{ "name: a\nreplicas: 2\n", "2:1: replicas: unknown key", "processes.web" },
-		{ "name: a\nprocesses:\n  web:\n    replicas: 2\n", "4:5: processes.web.replicas: unknown key", "'instances'" },
+		{ "name: a\nprocesses:\n  web:\n    replicas: 2\n", "4:5: processes.web.replicas: unknown key",
+		  "'instances'" },
 		{ "name: a\ncommand: x\n", "2:1: command: unknown key", "processes.web.command" },
 		{ "name: a\nprocesses:\n  web:\n    env: {}\n", "4:5: processes.web.env", "top level" },
 		{ "name: a\nxyzzy: 1\n", "2:1: xyzzy: unknown key", "possible here: name, runtime" },
 		{ "name: a\nname: b\n", "2:1: key 'name' is given twice, first in line 1", "" },
-		{ "name: a\nprocesses: {web: {memory: 256}}\n", "2:27: processes.web.memory: '256' has no unit", "256M" },
+		{ "name: a\nprocesses: {web: {memory: 256}}\n", "2:27: processes.web.memory: '256' has no unit",
+		  "256M" },
 		{ "name: a\nprocesses: {web: {drain: 10}}\n", "drain: '10' has no unit", "10s" },
 		{ "name: a\nprocesses: {web: {memory: 1K}}\n", "must be between 4M and 1T, is 1K", "" },
 		{ "name: a\nprocesses: {web: {instances: two}}\n", "must be a whole number, is 'two'", "" },
 		{ "name: a\nprocesses: {web: {instances: 1001}}\n", "between 0 and 1000", "" },
 		{ "name: a\nprocesses: {web: {cpu: lots}}\n", "not a number of cores", "0.5" },
-		{ "name: a\nprocesses: {web: {command: [node, x]}}\n", "processes.web.command: must be one text, is a list",
-		  "one line" },
+		{ "name: a\nprocesses: {web: {command: [node, x]}}\n",
+		  "processes.web.command: must be one text, is a list", "one line" },
 		{ "name: a\nprocesses: {web: {command: }}\n", "has no value", "leave the key out" },
 		{ "name: a\nprocesses: [web]\n", "2:12: processes: must be a mapping, is a list", "NAME: value" },
 		{ "name: a\nprocesses: {Web: x}\n", "processes.Web: this name must be", "" },
@@ -220,15 +223,17 @@ static void write_reads_back(void **state UNUSED)
 
 static int procfile(const char *text, struct spec *ret, struct err *err)
 {
-	const struct manifest_source source = { .file = "Procfile", .text = text, .len = strlen(text),
-						.fallback_name = "app" };
+	const struct manifest_source source = {
+		.file = "Procfile", .text = text, .len = strlen(text), .fallback_name = "app"
+	};
 	return procfile_parse(&source, ret, err);
 }
 
 static void procfiles(void **state UNUSED)
 {
 	CLEANUP(spec_clear) struct spec spec = { 0 };
-	assert_int_equal(procfile("# x\n\nweb: gunicorn app:app -b 0.0.0.0:$PORT  \r\nworker:celery\n", &spec, NULL), 0);
+	assert_int_equal(procfile("# x\n\nweb: gunicorn app:app -b 0.0.0.0:$PORT  \r\nworker:celery\n", &spec, NULL),
+			 0);
 	assert_int_equal(spec.process_count, 2);
 	assert_string_equal(spec.processes[0].command, "gunicorn app:app -b 0.0.0.0:$PORT");
 	assert_int_equal(spec.processes[0].port, 8080);
@@ -268,9 +273,10 @@ static void defaults(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(complete), cmocka_unit_test(small),	 cmocka_unit_test(names),
-		cmocka_unit_test(routes),   cmocka_unit_test(aliases),	 cmocka_unit_test(errors),
-		cmocka_unit_test(bombs),    cmocka_unit_test(write_reads_back),
+		cmocka_unit_test(complete),  cmocka_unit_test(small),
+		cmocka_unit_test(names),     cmocka_unit_test(routes),
+		cmocka_unit_test(aliases),   cmocka_unit_test(errors),
+		cmocka_unit_test(bombs),     cmocka_unit_test(write_reads_back),
 		cmocka_unit_test(procfiles), cmocka_unit_test(defaults),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,16 +8,24 @@ static void bytes(void **state UNUSED)
 		const char *text;
 		uint64_t value;
 	} good[] = {
-		{ "0", 0 }, { "1B", 1 }, { "64K", 64 << 10 }, { "256M", 256 << 20 }, { "256MiB", 256 << 20 },
-		{ "256MB", 256 << 20 }, { "2G", 2ULL << 30 }, { "1T", 1ULL << 40 },
+		{ "0", 0 },
+		{ "1B", 1 },
+		{ "64K", 64 << 10 },
+		{ "256M", 256 << 20 },
+		{ "256MiB", 256 << 20 },
+		{ "256MB", 256 << 20 },
+		{ "2G", 2ULL << 30 },
+		{ "1T", 1ULL << 40 },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
 		uint64_t value = 7;
 		assert_int_equal(parse_bytes(good[i].text, &value, NULL), 0);
 		assert_int_equal(value, good[i].value);
 	}
-	static const char *const bad[] = { "", "M", "256", "256 M", "-1M", "1.5G", "256m", "256Mb", "1Q",
-					   "99999999999999999999M", "9999999999G", "1MM" };
+	static const char *const bad[] = {
+		"",   "M", "256", "256 M", "-1M", "1.5G", "256m", "256Mb", "1Q", "99999999999999999999M", "9999999999G",
+		"1MM"
+	};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		uint64_t value = 7;
 		struct err err = { 0 };
@@ -60,7 +68,9 @@ static void cpu(void **state UNUSED)
 		assert_int_equal(parse_cpu(good[i].text, &millis, NULL), 0);
 		assert_int_equal(millis, good[i].millis);
 	}
-	static const char *const bad[] = { "", ".5", "1.", "1.2345", "half", "0.5m", "-1", "1 ", "99999999999999999999999999" };
+	static const char *const bad[] = { "",       ".5",   "1.",
+					   "1.2345", "half", "0.5m",
+					   "-1",     "1 ",   "99999999999999999999999999" };
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		uint32_t millis;
 		assert_int_equal(parse_cpu(bad[i], &millis, NULL), -EINVAL);

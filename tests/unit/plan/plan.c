@@ -26,19 +26,30 @@ static void bed_init(struct bed *bed, uint32_t nodes, uint32_t wanted)
 {
 	*bed = (struct bed){ 0 };
 	bed->app = (struct plan_app){ .release = 2, .process_count = 1 };
-	bed->process = (struct plan_process){ .wanted = wanted, .takes = { .memory_bytes = GIB / 4, .cpu_millis = 500 } };
+	bed->process =
+		(struct plan_process){ .wanted = wanted, .takes = { .memory_bytes = GIB / 4, .cpu_millis = 500 } };
 	for (uint32_t i = 0; i < 3; i++)
-		bed->nodes[i] = (struct plan_node){ .room = { .memory_bytes = 8 * GIB, .cpu_millis = 4000 }, .zone = i };
-	bed->input = (struct plan_input){ .now_ms = 1000000, .settings = PLAN_SETTINGS_DEFAULT, .apps = &bed->app,
-					  .processes = &bed->process, .placements = bed->placements, .nodes = bed->nodes,
-					  .app_count = 1, .process_count = 1, .node_count = nodes };
+		bed->nodes[i] =
+			(struct plan_node){ .room = { .memory_bytes = 8 * GIB, .cpu_millis = 4000 }, .zone = i };
+	bed->input = (struct plan_input){ .now_ms = 1000000,
+					  .settings = PLAN_SETTINGS_DEFAULT,
+					  .apps = &bed->app,
+					  .processes = &bed->process,
+					  .placements = bed->placements,
+					  .nodes = bed->nodes,
+					  .app_count = 1,
+					  .process_count = 1,
+					  .node_count = nodes };
 }
 
 static struct plan_placement *add(struct bed *bed, uint32_t index, uint32_t release, enum instance_state state)
 {
 	struct plan_placement *placement = &bed->placements[bed->input.placement_count++];
-	*placement = (struct plan_placement){ .index = index, .release = release, .state = state,
-					      .takes_memory_bytes = GIB / 4, .takes_cpu_millis = 500,
+	*placement = (struct plan_placement){ .index = index,
+					      .release = release,
+					      .state = state,
+					      .takes_memory_bytes = GIB / 4,
+					      .takes_cpu_millis = 500,
 					      .node = index % bed->input.node_count };
 	return placement;
 }
