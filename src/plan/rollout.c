@@ -1,72 +1,5 @@
 // One process: what runs of it against what should, and how to get from one to the other without a gap.
-#include "plan/planner.h"
-
-// Beyond the wanted indexes, or a second one for the same index.
-struct extra {
-	uint32_t rank; // larger is stopped sooner
-	uint32_t placement;
-	enum plan_reason reason;
-};
-
-struct work {
-	struct planner *planner;
-	const struct plan_input *in;
-	const struct plan_app *app;
-	struct plan_status *status;
-	uint32_t process;
-	uint32_t wanted, surge;
-	uint32_t run, ready, draining; // as they will be after the actions so far
-	uint32_t floor;                // so many shall be ready before one that is ready is stopped
-	bool stalled;                  // the wanted release fails
-	uint32_t serving_old;          // a placement of another release that serves, as a pattern; PLAN_NONE
-	uint32_t unplaced;             // how many found no node
-	struct extra *extras;
-	uint32_t extra_count, stopped_extras;
-};
-
-static const struct plan_placement *at(const struct work *work, uint32_t placement)
-{
-	return &work->in->placements[placement];
-}
-
-static bool is_lost(const struct work *work, const struct plan_placement *placement)
-{
-	return work->planner->judged[placement->node] == NODE_LOST;
-}
-
-static bool serves(const struct work *work, const struct plan_placement *placement)
-{
-	return placement->state == INSTANCE_READY && !placement->unheard && !is_lost(work, placement);
-}
-
-// Serves nobody, as far as is known.
-static bool is_idle(const struct work *work, const struct plan_placement *placement)
-{
-	return is_lost(work, placement) || (!placement->unheard && placement->state != INSTANCE_READY);
-}
-
-// Has shown that it does not serve. What is still on its way to ready may have arrived there since it was heard.
-static bool is_broken(const struct work *work, const struct plan_placement *placement)
-{
-	bool coming = placement->state == INSTANCE_PENDING || placement->state == INSTANCE_STARTING;
-	return is_lost(work, placement) || (is_idle(work, placement) && !coming);
-}
-
-// Ended for good, by its own rule.
-static bool is_finished(const struct plan_placement *placement)
-{
-	return placement->state == INSTANCE_STOPPED && !placement->unheard;
-}
-
-static bool is_settled(const struct work *work, const struct plan_placement *placement)
-{
-	return serves(work, placement) || is_finished(placement);
-}
-
-static bool is_evicting(const struct work *work, const struct plan_placement *placement)
-{
-	return node_is_evicting(work->planner, placement->node);
-}
+#include "plan/work.h"
 
 // ---- actions
 
@@ -137,96 +70,6 @@ static bool place(struct work *work, const struct order *order)
 	node_count_one(planner, node, 1);
 	work->run++;
 	return true;
-}
-
-// ---- what is there
-
-static void count_one(struct work *work, uint32_t i)
-{
-	const struct plan_placement *placement = at(work, i);
-	struct plan_status *status = work->status;
-	if (placement->want == WANT_STOP) {
-		status->stopping++;
-		work->draining += !is_lost(work, placement);
-		return;
-	}
-	bool wanted = placement_is_wanted(work->planner, placement);
-	work->run++;
-	work->ready += serves(work, placement);
-	status->current += wanted;
-	status->current_ready += wanted && serves(work, placement);
-	status->old += !wanted;
-	if (wanted && is_finished(placement) && placement->index < work->wanted && work->floor)
-		work->floor--;
-	if (wanted && status->failing == PLAN_NONE && placement_fails(placement) && !is_evicting(work, placement))
-		status->failing = i;
-	bool pattern = !wanted && serves(work, placement) && !is_evicting(work, placement);
-	if (pattern && work->serving_old == PLAN_NONE)
-		work->serving_old = i;
-}
-
-static bool is_preferred(const struct work *work, uint32_t a, uint32_t b)
-{
-	const struct plan_placement *left = at(work, a), *right = at(work, b);
-	if (is_settled(work, left) != is_settled(work, right))
-		return is_settled(work, left);
-	if (is_evicting(work, left) != is_evicting(work, right))
-		return !is_evicting(work, left);
-	return left->created_ms != right->created_ms ? left->created_ms < right->created_ms : a < b;
-}
-
-static void add_extra(struct work *work, uint32_t placement, enum plan_reason reason)
-{
-	const struct plan_placement *extra = at(work, placement);
-	uint32_t index = extra->index < (1u << 29) ? extra->index : (1u << 29) - 1;
-	work->extras[work->extra_count++] = (struct extra){
-		.rank = (uint32_t)is_idle(work, extra) << 30 |
-			(uint32_t)!placement_is_wanted(work->planner, extra) << 29 | index,
-		.placement = placement,
-		.reason = reason,
-	};
-}
-
-// The chair at the seat that this placement would take.
-static uint32_t *chair(const struct work *work, const struct plan_placement *placement)
-{
-	struct seat *seat = &work->planner->seats[placement->index];
-	if (is_evicting(work, placement))
-		return &seat->leaving;
-	return placement_is_wanted(work->planner, placement) ? &seat->current : &seat->old;
-}
-
-static void seat_one(struct work *work, uint32_t i)
-{
-	const struct plan_placement *placement = at(work, i);
-	if (placement->want != WANT_RUN)
-		return;
-	if (placement->index >= work->wanted) {
-		add_extra(work, i, work->app->stopped ? PLAN_APP_STOPPED : PLAN_SCALED_DOWN);
-		return;
-	}
-	uint32_t *taken = chair(work, placement);
-	if (*taken == PLAN_NONE) {
-		*taken = i;
-	} else if (is_preferred(work, i, *taken)) {
-		add_extra(work, *taken, PLAN_DUPLICATE);
-		*taken = i;
-	} else {
-		add_extra(work, i, PLAN_DUPLICATE);
-	}
-}
-
-// Every index has its instance, settled, and there is nothing else; without regard to the extras that were stopped.
-static bool is_done(const struct work *work)
-{
-	for (uint32_t i = 0; i < work->wanted; i++) {
-		const struct seat *seat = &work->planner->seats[i];
-		if (seat->current == PLAN_NONE || !is_settled(work, at(work, seat->current)))
-			return false;
-		if (seat->old != PLAN_NONE || seat->leaving != PLAN_NONE)
-			return false;
-	}
-	return work->stopped_extras == work->extra_count;
 }
 
 // ---- what to do about it
@@ -419,20 +262,6 @@ static uint32_t surge_of(const struct plan_settings *settings, uint32_t wanted)
 	return surge || settings->unavailable ? surge : 1; // with neither nothing could ever be replaced
 }
 
-static void survey(struct work *work)
-{
-	struct planner *planner = work->planner;
-	for (uint32_t i = 0; i < work->wanted; i++)
-		planner->seats[i] = (struct seat){ PLAN_NONE, PLAN_NONE, PLAN_NONE };
-	uint32_t from = planner->first[work->process], to = planner->first[work->process + 1];
-	for (uint32_t i = from; i < to; i++)
-		count_one(work, planner->order[i]);
-	work->status->ready = work->ready;
-	work->extras = xcalloc(to - from, sizeof(*work->extras));
-	for (uint32_t i = from; i < to; i++)
-		seat_one(work, planner->order[i]);
-}
-
 static enum rollout judge(struct work *work, bool done)
 {
 	if (!work->wanted)
@@ -473,12 +302,12 @@ void process_plan(struct planner *planner, uint32_t process)
 	*work.status = (struct plan_status){ .wanted = wanted, .failing = PLAN_NONE };
 	uint32_t first_action = planner->out->action_count;
 	nodes_spread(planner, process, 1);
-	survey(&work);
-	bool done = is_done(&work);
+	work_survey(&work);
+	bool done = work_is_done(&work);
 	stop_extras(&work);
 	stop_replaced(&work);
 	trim(&work);
-	planner->app_unfinished[app] |= !is_done(&work);
+	planner->app_unfinished[app] |= !work_is_done(&work);
 	fill(&work);
 	roll(&work);
 	move_crashed(&work);
