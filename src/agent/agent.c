@@ -1,6 +1,7 @@
 #include "agent/agent.h"
 
 #include "agent/core.h"
+#include "agent/guard.h"
 #include "agent/report.h"
 #include "agent/sole.h"
 #include "base/id.h"
@@ -152,6 +153,7 @@ static int run(const char *data, struct err *err)
 	struct timer tidying;
 	timer_init(&tidying, agent->loop, tidy);
 	timer_set(&tidying, TIDY_EVERY_MS);
+	guard_start(agent->loop, agent->host);
 	running = agent->loop;
 	log_info("agent of node %s ready, instances=%zu", agent->name, agent->instances.count);
 	loop_run(agent->loop);

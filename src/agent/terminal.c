@@ -344,9 +344,11 @@ void terminal_fail(struct terminal *terminal, const struct err *err)
 {
 	if (terminal->ended)
 		return;
+	json_t *control = json_pack("{s:s}", "error", err->text);
 	if (err->hint[0])
-		put_control(terminal, json_pack("{s:s,s:s}", "error", err->text, "hint", err->hint));
-	else
-		put_control(terminal, json_pack("{s:s}", "error", err->text));
+		json_object_set_new(control, "hint", json_string(err->hint));
+	if (err->code == -ENOEXEC)
+		json_object_set_new(control, "exit", json_integer(127)); // as a shell says it
+	put_control(terminal, control);
 	task_wake(&terminal->flush);
 }

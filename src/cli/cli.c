@@ -261,8 +261,11 @@ static void replace(char **to, const char *value)
 static int connect_platform(struct cli *cli)
 {
 	struct err err = { 0 };
-	if (client_config_load(cli_get(cli, "api"), &cli->config, &err) < 0)
-		return cli_fail(cli, &err);
+	int r = client_config_load(cli_get(cli, "api"), &cli->config, &err);
+	if (r < 0) {
+		int status = cli_fail(cli, &err);
+		return r == -ENOENT ? CLI_DENIED : status; // there is no token
+	}
 	replace(&cli->config.tenant, cli_get(cli, "tenant"));
 	replace(&cli->config.environment, cli_get(cli, "environment"));
 	if (!str_is_label(cli->config.tenant) || !str_is_label(cli->config.environment))

@@ -19,7 +19,7 @@ enum cli_exit {
 	CLI_NOT_SERVING = 5, // the new release does not come up; what ran before still serves
 	CLI_NOT_FOUND = 6,   // no such app, instance, release …
 	CLI_DENIED = 7,	     // no token, or one without the right
-	CLI_CONFLICT = 8,    // somebody else changed it meanwhile, or holds the name
+	CLI_CONFLICT = 8,    // somebody else changed or deleted it meanwhile, or holds the name
 	CLI_UNREACHABLE = 9, // no platform answers
 };
 

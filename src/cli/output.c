@@ -215,6 +215,15 @@ void print_safe(FILE *to, const char *text)
 	}
 }
 
+// A shell and the init in the container pass on a signal as 128 and its number.
+static void status_words(unsigned status, char *text, size_t size)
+{
+	if (status > 128 && status < 128 + 32)
+		snprintf(text, size, "exit status %u (signal %u, %s)", status, status - 128, strsignal((int)status - 128));
+	else
+		snprintf(text, size, "exit status %u", status);
+}
+
 void exit_words(const json_t *exit, char *text, size_t size)
 {
 	uint64_t signal = get_number(exit, "signal");
@@ -225,5 +234,5 @@ void exit_words(const json_t *exit, char *text, size_t size)
 	else if (signal)
 		snprintf(text, size, "killed by signal %u (%s)", (unsigned)signal, strsignal((int)signal));
 	else
-		snprintf(text, size, "exit status %u", (unsigned)get_number(exit, "status"));
+		status_words((unsigned)get_number(exit, "status"), text, size);
 }

@@ -116,12 +116,36 @@ static int print_result(struct cli *cli, const char *name, bool changed)
 	return CLI_OK;
 }
 
+// The server checks what the CLI cannot: whether the runtime is there, whether the stack has a shell for the command.
+static int call_with_spec(struct cli *cli, const char *method, const char *path, const json_t *body,
+			  struct client_answer *answer)
+{
+	int status = cli_call(cli, method, path, body, answer);
+	return status == CLI_FAILED && (answer->status == 400 || answer->status == 422) ? CLI_MANIFEST : status;
+}
+
+static int ask_plan(struct cli *cli, const struct source *source, struct client_answer *answer)
+{
+	AUTO_FREE char *path = app_path(cli, source->spec.name, "plan");
+	json_t *body = wanted_of(source, source->artifact.digest);
+	int status = call_with_spec(cli, "POST", path, body, answer);
+	json_decref(body);
+	return status;
+}
+
+// Before a build that may take minutes: what would be refused after it is refused now.
+static int check(struct cli *cli, const struct source *source)
+{
+	AUTO_ANSWER struct client_answer answer = { 0 };
+	return ask_plan(cli, source, &answer);
+}
+
 static int deploy(struct cli *cli, const struct source *source, const char *artifact)
 {
 	AUTO_FREE char *path = app_path(cli, source->spec.name, NULL);
 	json_t *body = wanted_of(source, artifact);
 	AUTO_ANSWER struct client_answer answer = { 0 };
-	int status = cli_call(cli, "PUT", path, body, &answer);
+	int status = call_with_spec(cli, "PUT", path, body, &answer);
 	json_decref(body);
 	if (status != CLI_OK)
 		return status;
@@ -135,6 +159,8 @@ int command_push(struct cli *cli)
 	AUTO_SOURCE struct source source = { 0 };
 	AUTO_FREE char *built = NULL;
 	int status = source_read(cli, &source);
+	if (status == CLI_OK && source.spec.build.command)
+		status = check(cli, &source);
 	if (status == CLI_OK)
 		status = upload_artifact(cli, &source);
 	if (status == CLI_OK && source.spec.build.command)
@@ -172,11 +198,8 @@ int command_plan(struct cli *cli)
 	int status = source_read(cli, &source);
 	if (status != CLI_OK)
 		return status;
-	AUTO_FREE char *path = app_path(cli, source.spec.name, "plan");
-	json_t *body = wanted_of(&source, source.artifact.digest);
 	AUTO_ANSWER struct client_answer answer = { 0 };
-	status = cli_call(cli, "POST", path, body, &answer);
-	json_decref(body);
+	status = ask_plan(cli, &source, &answer);
 	if (status != CLI_OK || cli->json)
 		return status != CLI_OK ? status : print_json(answer.json);
 	print_changes(cli, source.spec.name, json_object_get(answer.json, "changes"));

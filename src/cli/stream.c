@@ -59,10 +59,10 @@ static void take_control(struct session *s, const char *bytes, size_t n)
 	json_t *control = json_loadb(bytes, n, 0, NULL);
 	const char *error = json_string_value(json_object_get(control, "error"));
 	if (error) {
-		fputs("error: ", stderr);
-		print_safe(stderr, error);
-		putc('\n', stderr);
-		s->status = CLI_FAILED;
+		struct err err = { 0 };
+		err_set(&err, -EIO, "%s", error);
+		err_hint(&err, "%s", get_text(control, "hint"));
+		s->status = cli_fail(NULL, &err);
 	}
 	if (json_is_integer(json_object_get(control, "exit")))
 		s->status = (int)(json_integer_value(json_object_get(control, "exit")) & 255);

@@ -49,7 +49,7 @@ char *app_path(struct cli *cli, const char *app, const char *rest)
 	return client_environment_path(&cli->config, "apps/%s/%s", name, rest);
 }
 
-enum verdict { GOING_ON, SETTLED, FAILED };
+enum verdict { GOING_ON, SETTLED, FAILED, OVERTAKEN, DELETED };
 
 struct wait {
 	struct cli *cli;
@@ -73,7 +73,7 @@ static enum verdict judge(const struct wait *w, const json_t *app)
 {
 	const json_t *rollout = json_object_get(app, "rollout");
 	if (w->release && get_number(app, "release") != w->release)
-		return get_number(app, "release") > w->release ? FAILED : GOING_ON;
+		return get_number(app, "release") > w->release ? OVERTAKEN : GOING_ON;
 	if (json_is_object(rollout) && str_eq(get_text(rollout, "state"), "failed"))
 		return FAILED;
 	const char *state = get_text(app, "state");
@@ -94,7 +94,11 @@ static void show(const json_t *app)
 		buf_addf(&text, "  %s %u/%u ready", name, (unsigned)get_number(process, "ready"),
 			 (unsigned)get_number(process, "wanted"));
 	const char *detail = json_is_object(rollout) ? get_text(rollout, "detail") : "";
-	progress("%s:%s%s%s", get_text(app, "state"), buf_str(&text), *detail ? "  " : "", detail);
+	if (*detail && get_number(rollout, "from"))
+		buf_addf(&text, "  release %u: ", (unsigned)get_number(rollout, "release"));
+	else if (*detail)
+		buf_add_str(&text, "  ");
+	progress("%s:%s%s", get_text(app, "state"), buf_str(&text), detail);
 	buf_clear(&text);
 }
 
@@ -103,6 +107,10 @@ static int on_state(const struct sse_event *event, void *arg)
 	struct wait *w = arg;
 	if (str_eq(event->event, "timeout"))
 		return 1;
+	if (str_eq(event->event, "deleted")) {
+		w->verdict = DELETED;
+		return 1;
+	}
 	json_t *state = json_loadb(event->data, event->data_len, 0, NULL);
 	if (!state)
 		return -EBADMSG;
@@ -168,8 +176,22 @@ static void print_cause(const json_t *state, const char *app_name)
 	if (still)
 		fprintf(stderr, "  still serving: %zu instance%s of release %u\n", still, still > 1 ? "s" : "",
 			(unsigned)from);
-	fprintf(stderr, "hint: mend the application and push again%s; 'dialtone why %s' and 'dialtone logs %s' say more\n",
-		from ? ", or 'dialtone rollback'" : "", app_name, app_name);
+	fprintf(stderr, "hint: 'dialtone why %s' and 'dialtone logs %s' say more; mend the cause and push again%s\n", app_name,
+		app_name, from ? ", or 'dialtone rollback'" : "");
+}
+
+// Somebody else was there meanwhile: nothing is wrong with the application.
+static int report_other(const struct wait *w, const char *app)
+{
+	const json_t *state = json_object_get(w->last, "app");
+	if (w->verdict == DELETED)
+		fprintf(stderr, "error: %s was deleted meanwhile\nhint: 'dialtone audit' shows by whom\n", app);
+	else
+		fprintf(stderr,
+			"error: %s: release %u was overtaken by release %u\n"
+			"hint: somebody pushed or changed it meanwhile; 'dialtone releases %s' and 'dialtone audit' show who\n",
+			app, (unsigned)w->release, (unsigned)get_number(state, "release"), app);
+	return CLI_CONFLICT;
 }
 
 static int report_failure(const struct wait *w, const char *app)
@@ -177,11 +199,9 @@ static int report_failure(const struct wait *w, const char *app)
 	const json_t *state = json_object_get(w->last, "app");
 	const json_t *rollout = json_object_get(state, "rollout");
 	const char *detail = get_text(rollout, "detail");
-	progress_end();
-	if (w->verdict == FAILED && w->release && get_number(state, "release") != w->release)
-		fprintf(stderr, "error: %s: release %u was overtaken by release %u\n", app, (unsigned)w->release,
-			(unsigned)get_number(state, "release"));
-	else if (w->verdict == FAILED)
+	if (w->verdict == OVERTAKEN || w->verdict == DELETED)
+		return report_other(w, app);
+	if (w->verdict == FAILED)
 		fprintf(stderr, "error: %s does not come up%s%s\n", app, *detail ? ": " : "", detail);
 	else
 		fprintf(stderr, "error: %s was not ready in the time allowed (--timeout)%s%s; the platform goes on trying\n",

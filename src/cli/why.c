@@ -29,8 +29,10 @@ static void print_probes(const json_t *probes)
 	json_t *record;
 	json_array_foreach((json_t *)probes, i, record) {
 		const json_t *probe = json_object_get(record, "probe");
-		printf("%s  %s.%u %s: ", i ? "          " : "probes    ", get_text(record, "process"),
-		       (unsigned)get_number(record, "index"), get_flag(probe, "ok") ? "ok" : "failed");
+		char when[SHORT_TEXT_SIZE];
+		age_text(get_number(probe, "at_ms"), when);
+		printf("%s  %s.%u %s %s ago: ", i ? "          " : "probes    ", get_text(record, "process"),
+		       (unsigned)get_number(record, "index"), get_flag(probe, "ok") ? "ok" : "failed", when);
 		print_safe(stdout, get_text(probe, "detail"));
 		putchar('\n');
 	}

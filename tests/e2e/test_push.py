@@ -58,6 +58,20 @@ def test_a_bad_release_leaves_the_good_one_serving(platform, folder):
     assert platform.get("safe")[0] == 200 and len(platform.ready("safe", 1)) == 1
 
 
+@pytest.mark.parametrize("command,text,said_why", [
+    ("./missing", None, "there is no program '/app/missing'"),
+    ("./script", "#!/bin/sh\n", "needs the interpreter '/bin/sh'"),
+    ("./data", "text\n", "not executable"),
+])
+def test_what_cannot_be_run_is_named(platform, folder, command, text, said_why):
+    if text:
+        (folder / command).write_text(text)
+        (folder / command).chmod(0o644 if "data" in command else 0o755)
+    manifest(folder, f"name: cannot\nruntime: none\nprocesses:\n  web:\n    command: {command}\n    memory: 32M\n")
+    said = platform.push(folder, "--timeout", "60s", check=False)
+    assert said.returncode == CLI_NOT_SERVING and said_why in said.stderr, said.stderr
+
+
 def test_a_failing_build_deploys_nothing(platform, folder):
     manifest(folder, "name: nobuild\nruntime: none\nbuild:\n  command: sh -c 'echo compiling; exit 3'\nprocesses:\n  web:\n    command: ./hello\n")
     said = platform.push(folder, check=False)

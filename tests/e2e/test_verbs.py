@@ -88,6 +88,12 @@ def test_exec_is_inside_the_instance(platform, app):
     assert platform.cli("exec", app, "sh", "-c", "exit 9", check=False).returncode == 9
 
 
+def test_a_missing_program_is_named(platform, app):
+    for verb in ("run", "exec"):
+        said = platform.cli(verb, app, "nothere", check=False)
+        assert said.returncode == 127 and "no program 'nothere'" in said.stderr, said.stderr
+
+
 def test_logs_keep_past_instances(platform, app):
     platform.get(app, "/log/3")
     wait_for("the lines", lambda: "line 2 of 3" in platform.cli("logs", app).stdout)

@@ -3,6 +3,7 @@
 #include "agent/container/bundle.h"
 #include "agent/container/crun.h"
 #include "agent/container/identity.h"
+#include "agent/container/program.h"
 #include "base/str.h"
 #include "io/file.h"
 #include "io/process.h"
@@ -117,6 +118,8 @@ static int create(struct container_host *host, const struct container_spec *spec
 	if (r == 0)
 		r = bundle_mount(&bundle, host, spec, err);
 	if (r == 0)
+		r = program_check(bundle.rootfs, spec->cwd, spec->env, spec->words[0], err);
+	if (r == 0)
 		r = create_with_terminal(host, spec, &bundle, ret_tty_fd, err);
 	if (r < 0)
 		return r;
@@ -161,7 +164,7 @@ int container_create(struct container_host *host, const struct container_spec *s
 	r = create(host, spec, &pid, &tty_fd, err);
 	if (r < 0) {
 		container_delete(host, spec->id, spec->dir, spec->host_network ? 0 : spec->address, NULL);
-		return err_wrap(err, "cannot create the container of '%s'", spec->id);
+		return r == -ENOEXEC ? r : err_wrap(err, "cannot create the container of '%s'", spec->id);
 	}
 	*ret_pid = pid;
 	if (ret_tty_fd)

@@ -92,7 +92,7 @@ struct container_spec {
 #define CONTAINER_SPEC_INIT ((struct container_spec){ .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 })
 
 // Everything up to, but not including, the first instruction of the application: mounts, cgroup, network. *ret_pid is
-// the container's init, which waits for container_start. On failure nothing is left behind; what an earlier attempt
+// the container's init, which waits for container_start. -ENOEXEC: the program is not there or cannot be run. On failure nothing is left behind; what an earlier attempt
 // left is removed first, and -EEXIST means that a container of this id is alive. ret_tty_fd (NULL unless spec->tty)
 // gets the terminal's master.
 int container_create(struct container_host *host, const struct container_spec *spec, pid_t *ret_pid, int *ret_tty_fd,

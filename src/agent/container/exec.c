@@ -2,6 +2,7 @@
 #include "agent/container/crun.h"
 #include "agent/container/identity.h"
 #include "agent/container/oci.h"
+#include "agent/container/program.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -102,6 +103,18 @@ static int wait_for_init(const struct container_host *host, const char *id, int 
 	return err_set(err, -ESRCH, "'%s' has not started", id);
 }
 
+static int check_program(const struct container_host *host, const char *id, const struct container_exec *exec,
+			 struct err *err)
+{
+	struct crun_state state;
+	int r = crun_state(host, id, &state);
+	if (r < 0)
+		return err_set_errno(err, r, "crun has no state of '%s'", id);
+	char root[64];
+	snprintf(root, sizeof(root), "/proc/%d/root", state.pid);
+	return program_check(root, exec->cwd, exec->env, exec->words[0], err);
+}
+
 int container_exec(struct container_host *host, const char *id, const struct container_exec *exec, pid_t *ret_pid,
 		   int *ret_pidfd, int *ret_tty_fd, struct err *err)
 {
@@ -112,6 +125,8 @@ int container_exec(struct container_host *host, const char *id, const struct con
 		return err_set(err, -ESRCH, "'%s' does not run", id);
 
 	int r = wait_for_init(host, id, init, err);
+	if (r == 0)
+		r = check_program(host, id, exec, err);
 	if (r < 0)
 		return r;
 	CLEANUP(crun_clear) struct crun crun = CRUN_INIT;
