@@ -2,12 +2,17 @@
 BUILD := build
 PREFIX := /usr/local
 
-.PHONY: all deps up down check soak bench install format clean
+.PHONY: all deps deps-check up down check soak bench install format clean
+.NOTPARALLEL:
+
 all: deps
 	@scripts/build $(BUILD)
 
 deps:
-	@scripts/install-deps
+	@scripts/install-deps build
+
+deps-check:
+	@scripts/install-deps check
 
 up: all
 	@scripts/up
@@ -15,14 +20,14 @@ up: all
 down:
 	@scripts/down
 
-check: deps
+check: deps-check
 	@scripts/check
 
-soak: all
+soak: deps-check all
 	@scripts/soak
 
 # make bench AREA=node|store|router; without AREA all of them
-bench: all
+bench: deps-check all
 	@scripts/bench $(AREA)
 
 install: all
