@@ -3,11 +3,13 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "io/file.h"
 #include "io/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 
 #define RETRY_MS 20
 #define RETRY_CAP_MS 500
@@ -266,19 +268,53 @@ void keeper_cancel(struct keeper_client *client, void *arg)
 			r->done = NULL;
 }
 
-int keeper_stop(const char *data, unsigned timeout_ms, struct err *err)
+// One request on a connection of its own. *ret: the answer; -ECONNRESET: the keeper closed the connection instead.
+static int request_once(const char *data, enum keeper_verb verb, int pass_fd, unsigned timeout_ms,
+			struct keeper_event *ret, struct err *err)
 {
 	AUTO_FREE char *path = xasprintf("%s/run/keeper.sock", data);
 	AUTO_CLOSE int fd = -1;
 	int r = packet_connect(path, &fd, err);
 	if (r < 0)
 		return r;
-	struct keeper_request request = { .magic = KEEPER_MAGIC, .verb = KEEPER_STOP, .serial = 1 };
+	struct keeper_request request = { .magic = KEEPER_MAGIC, .verb = verb, .serial = 1 };
 	struct pollfd readable = { .fd = fd, .events = POLLIN };
-	r = packet_send(fd, &request, sizeof(request), NULL, 0);
+	r = packet_send(fd, &request, sizeof(request), &pass_fd, pass_fd >= 0);
 	if (r < 0)
-		return err_set_errno(err, r, "cannot ask the keeper to stop");
+		return err_set_errno(err, r, "cannot ask the keeper");
 	if (poll(&readable, 1, (int)timeout_ms) <= 0)
 		return err_set(err, -ETIMEDOUT, "the keeper did not answer within %u ms", timeout_ms);
-	return 0;
+	ssize_t n = packet_recv(fd, ret, sizeof(*ret), NULL, NULL);
+	if (n <= 0)
+		return err_set(err, -ECONNRESET, "the keeper closed the connection");
+	return n == (ssize_t)sizeof(*ret) ? 0 : err_set(err, -EPROTO, "the keeper's answer is not one");
+}
+
+int keeper_stop(const char *data, unsigned timeout_ms, struct err *err)
+{
+	struct keeper_event event;
+	return request_once(data, KEEPER_STOP, -1, timeout_ms, &event, err);
+}
+
+static void add_words(struct buf *words, const char *const *list)
+{
+	for (; *list; list++)
+		buf_add(words, *list, strlen(*list) + 1);
+	buf_add(words, "", 1);
+}
+
+int keeper_resume(const char *data, const char *const *argv, unsigned timeout_ms, struct err *err)
+{
+	AUTO_BUF struct buf words = BUF_INIT(4 << 20);
+	add_words(&words, argv);
+	add_words(&words, (const char *const *)environ);
+	AUTO_CLOSE int file = memfd_create("keeper", MFD_CLOEXEC);
+	int r = file < 0 ? -errno : write_all(file, buf_data(&words), buf_len(&words));
+	if (r < 0)
+		return err_set_errno(err, r, "cannot write down what the keeper is to become");
+	struct keeper_event event;
+	r = request_once(data, KEEPER_RESUME, file, timeout_ms, &event, err);
+	if (r == -ECONNRESET)
+		return 0;
+	return r < 0 ? r : err_set_errno(err, event.result, "the keeper cannot be resumed");
 }

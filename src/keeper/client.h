@@ -39,5 +39,10 @@ void keeper_forget(struct keeper_client *client, const char *id, keeper_done *do
 // Forgets the callbacks that carry this arg; the requests themselves are still delivered.
 void keeper_cancel(struct keeper_client *client, void *arg);
 
-// Blocking, for `down`: asks the keeper of this data directory to stop. -ENOENT or -ECONNREFUSED: none runs.
+// Blocking, for `down`: asks the keeper of this data directory to stop, or to hold while containers run. -ENOENT or
+// -ECONNREFUSED: none runs.
 int keeper_stop(const char *data, unsigned timeout_ms, struct err *err);
+
+// Blocking, for `up`: has a holding keeper become this program (argv[0] a path) in this process's environment. 0: it
+// has begun to.
+int keeper_resume(const char *data, const char *const *argv, unsigned timeout_ms, struct err *err);

@@ -3,6 +3,7 @@
 #include "base/str.h"
 #include "io/file.h"
 #include "keeper/end.h"
+#include "keeper/hold.h"
 #include "keeper/private.h"
 
 #include <dirent.h>
@@ -59,8 +60,12 @@ void instances_free(struct keeper *k)
 {
 	const char *id;
 	void *value;
-	for (size_t at = 0; map_next(&k->instances, &at, &id, &value); at = 0)
-		instance_free(value);
+	for (size_t at = 0; map_next(&k->instances, &at, &id, &value); at = 0) {
+		struct instance *i = value;
+		for (size_t n = 0; n < ARRAY_LEN(streams); n++)
+			output_drain(&i->outputs[n]); // nobody else may have the FIFO open
+		instance_free(i);
+	}
 	map_clear(&k->instances);
 }
 
@@ -122,6 +127,7 @@ static void set_exit(struct instance *i, bool known, int status, uint64_t time_m
 	else
 		log_warn("ended unseen instance=%s pid=%d", i->id, (int)i->exit.pid);
 	peers_tell_exit(i->keeper, &i->exit);
+	hold_ended(i->keeper);
 }
 
 static void look(struct instance *i)

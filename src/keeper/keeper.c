@@ -5,8 +5,8 @@
 #include "base/str.h"
 #include "io/file.h"
 #include "io/socket.h"
+#include "keeper/hold.h"
 #include "keeper/namespace.h"
-#include "keeper/private.h"
 #include "keeper/state.h"
 
 #include <dirent.h>
@@ -47,7 +47,10 @@ static void child_ended(struct signal *signal)
 static void asked_to_end(struct keeper *k)
 {
 	log_info("stopping reason=signal");
-	parts_stop(k);
+	if (k->holding)
+		loop_stop(k->loop);
+	else
+		parts_stop(k);
 }
 
 static void terminate(struct signal *signal)
@@ -150,7 +153,7 @@ static int enter_namespace(const struct keeper *k, struct err *err)
 	for (size_t n = 0; n < PARTS; n++)
 		if (k->parts[n].identity.pid && namespace_join(k->parts[n].identity.pid, err) == 0)
 			return 0;
-	return namespace_make(err);
+	return k->resumed ? 0 : namespace_make(err); // resumed: it is in its own
 }
 
 // The router's socket at its fixed number, which was kept free since the start.
@@ -199,13 +202,14 @@ static int open_socket(struct keeper *k, struct err *err)
 	return r < 0 ? r : place_socket(k, fd);
 }
 
+static const char usage[] = "usage: dialtone keeper --data DIR --http ADDR:PORT [--exe FILE] [--hold | --resume]";
+
 static int parse_arguments(struct keeper *k, int argc, char **argv, struct err *err)
 {
 	static const struct option options[] = {
-		{ "data", required_argument, NULL, 'd' },
-		{ "http", required_argument, NULL, 'h' },
-		{ "exe", required_argument, NULL, 'e' },
-		{ 0 },
+		{ "data", required_argument, NULL, 'd' }, { "http", required_argument, NULL, 'h' },
+		{ "exe", required_argument, NULL, 'e' },  { "hold", no_argument, NULL, 'o' },
+		{ "resume", no_argument, NULL, 'r' },     { 0 },
 	};
 	optind = 2; // behind the program and "keeper"
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -215,12 +219,14 @@ static int parse_arguments(struct keeper *k, int argc, char **argv, struct err *
 			k->http = optarg;
 		else if (c == 'e')
 			k->exe = optarg;
+		else if (c == 'o')
+			k->hold_only = true;
+		else if (c == 'r')
+			k->resumed = true;
 		else
-			return err_set(err, -EINVAL, "usage: dialtone keeper --data DIR --http ADDR:PORT [--exe FILE]");
+			return err_set(err, -EINVAL, "%s", usage);
 	}
-	if (!k->data || !k->http || optind != argc)
-		return err_set(err, -EINVAL, "usage: dialtone keeper --data DIR --http ADDR:PORT [--exe FILE]");
-	return 0;
+	return k->data && k->http && optind == argc ? 0 : err_set(err, -EINVAL, "%s", usage);
 }
 
 // The path of this program; after an upgrade that of the new file under the same name.
@@ -277,7 +283,7 @@ static int prepare(struct keeper *k, struct err *err)
 		return r;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return err_set_errno(err, -errno, "cannot become the parent of orphans");
-	return open_socket(k, err);
+	return k->hold_only ? 0 : open_socket(k, err);
 }
 
 static int start(struct keeper *k, struct err *err)
@@ -285,11 +291,16 @@ static int start(struct keeper *k, struct err *err)
 	int r = start_signals(k, err);
 	if (r < 0)
 		return r;
+	hold_signals(SIG_UNBLOCK);
 	instances_recover(k);
+	inherited_close(&k->inherited);
 	r = peers_listen(k, err);
 	if (r < 0)
 		return r;
-	parts_start(k);
+	if (k->hold_only)
+		hold(k);
+	else
+		parts_start(k);
 	child_ended(&k->child); // what ended before the signal was caught
 	return 0;
 }
@@ -297,7 +308,10 @@ static int start(struct keeper *k, struct err *err)
 static void finish(struct keeper *k)
 {
 	AUTO_FREE char *socket = xasprintf("%s/run/keeper.sock", k->data);
+	AUTO_FREE char *state = xasprintf("%s/run/keeper.state", k->data);
 	unlink(socket);
+	if (k->holding)
+		unlink(state); // nobody else is there to do it
 	peers_free(k);
 	parts_free(k);
 	instances_free(k);
@@ -324,6 +338,8 @@ int keeper_main(int argc, char **argv)
 		log_error("%s", err.text);
 		return 2;
 	}
+	if (k.resumed)
+		inherited_find(&k.inherited);
 	k.loop = loop_new();
 	int r = prepare(&k, &err);
 	if (r == 0)

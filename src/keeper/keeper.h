@@ -2,6 +2,7 @@
 // processes, node/instances/*/{keeper,exit,log/}. One thread, and the pool for fsync.
 #pragma once
 
+// --hold: only keeps the output of containers and their ends, for `down`; --resume: goes on after holding (hold.h).
 // argv[0] is the program, argv[1] "keeper". Returns the exit status: 0 after SIGTERM or STOP, 1 when it cannot start, 2
 // for wrong arguments.
 int keeper_main(int argc, char **argv);

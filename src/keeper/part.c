@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "keeper/end.h"
+#include "keeper/hold.h"
 #include "keeper/keeper.h"
 #include "keeper/part_log.h"
 #include "keeper/private.h"
@@ -28,7 +29,7 @@ static bool runs(const struct part *p)
 
 void state_save(const struct keeper *k)
 {
-	struct keeper_state state = { .n_parts = PARTS };
+	struct keeper_state state = { .n_parts = PARTS, .holding = k->holding ? getpid() : 0 };
 	memcpy(state.boot, k->boot, sizeof(state.boot));
 	snprintf(state.http, sizeof(state.http), "%s", k->http);
 	for (size_t n = 0; n < PARTS; n++) {
@@ -224,7 +225,7 @@ static void stop_next(struct keeper *k)
 	if (runs(&k->parts[PART_SERVER]) || runs(&k->parts[PART_AGENT]))
 		return;
 	if (!runs(&k->parts[PART_ROUTER])) {
-		loop_stop(k->loop);
+		hold(k);
 		return;
 	}
 	if (k->stopping_router)
@@ -236,7 +237,7 @@ static void stop_next(struct keeper *k)
 
 void parts_stop(struct keeper *k)
 {
-	if (k->stopping)
+	if (k->stopping || k->holding)
 		return;
 	k->stopping = true;
 	for (size_t n = 0; n < PARTS; n++)

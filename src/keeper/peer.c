@@ -1,7 +1,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "io/socket.h"
-#include "keeper/private.h"
+#include "keeper/hold.h"
 
 #include <errno.h>
 
@@ -60,12 +60,14 @@ static bool subscribe(struct peer *p)
 	return true;
 }
 
-static int obey(struct keeper *k, const struct keeper_request *request)
+static int obey(struct keeper *k, const struct keeper_request *request, int fd)
 {
 	switch (request->verb) {
 	case KEEPER_SUBSCRIBE:
 	case KEEPER_STOP:
 		return 0; // acted upon after the answer
+	case KEEPER_RESUME:
+		return fd >= 0 ? hold_resume(k, fd) : -EINVAL;
 	case KEEPER_OUTPUT:
 	case KEEPER_WATCH:
 	case KEEPER_FORGET:
@@ -83,13 +85,13 @@ static int obey(struct keeper *k, const struct keeper_request *request)
 }
 
 // False: the peer is to be dropped. An EXIT that obey() gives rise to may drop it too, so it is looked up again.
-static bool answer(struct keeper *k, struct peer *p, const struct keeper_request *request)
+static bool answer(struct keeper *k, struct peer *p, const struct keeper_request *request, int fd)
 {
 	bool was_subscribed = p->subscribed;
 	p->subscribed = false; // its own EXIT comes behind the answer
 	struct keeper_event event = { .magic = KEEPER_MAGIC, .kind = KEEPER_ANSWER, .serial = request->serial };
 	memcpy(event.id, request->id, sizeof(event.id));
-	event.result = obey(k, request);
+	event.result = obey(k, request, fd);
 	p->subscribed = was_subscribed;
 	if (!send_event(p, &event))
 		return false;
@@ -108,14 +110,16 @@ static void peer_ready(struct poll *poll, UNUSED int events)
 	struct peer *p = CONTAINER_OF(poll, struct peer, poll);
 	struct keeper *k = p->keeper;
 	struct keeper_request request;
-	ssize_t n = packet_recv(p->fd, &request, sizeof(request), NULL, NULL);
+	AUTO_CLOSE int fd = -1;
+	size_t n_fds = 1;
+	ssize_t n = packet_recv(p->fd, &request, sizeof(request), &fd, &n_fds);
 	if (n == -EAGAIN)
 		return;
 	bool sound = n == (ssize_t)sizeof(request) && request.magic == KEEPER_MAGIC &&
 		     memchr(request.id, '\0', sizeof(request.id));
 	if (n > 0 && !sound)
 		log_warn("peer dropped reason=\"not a request of this protocol\"");
-	if (!sound || !answer(k, p, &request))
+	if (!sound || !answer(k, p, &request, fd))
 		peer_free(p);
 	if (sound && request.verb == KEEPER_STOP) {
 		log_info("stopping reason=asked");

@@ -63,6 +63,12 @@ struct peer {
 	bool subscribed;
 };
 
+// Descriptors that came through KEEPER_RESUME: the FIFOs, which stay open until they are opened anew.
+struct inherited {
+	int *fds;
+	size_t n;
+};
+
 struct keeper {
 	struct loop *loop;
 	const char *data, *http, *exe;
@@ -80,6 +86,10 @@ struct keeper {
 	struct signal child, terminate, interrupt;
 	struct timer stop_deadline, check_logs;
 	bool stopping, stopping_router;
+	bool hold_only; // started to hold: there is no platform to start
+	bool resumed;   // by KEEPER_RESUME
+	struct inherited inherited;
+	bool holding;   // hold.h
 	unsigned syncs; // exit records on their way to the disk
 };
 
@@ -103,7 +113,7 @@ void parts_init(struct keeper *k);
 void parts_start(struct keeper *k); // adopts what lives (identity is filled in), starts the rest
 void parts_free(struct keeper *k);
 bool part_ended(struct keeper *k, pid_t pid);
-void parts_stop(struct keeper *k); // asks them to end; the keeper's loop is stopped when all have
+void parts_stop(struct keeper *k); // asks them to end; hold() when all have
 
 // peer.c
 int peers_listen(struct keeper *k, struct err *err);

@@ -8,7 +8,13 @@
 //                    against the death of any process; after a power cut the boot id makes it void anyway). Removes an
 //                    earlier exit record of the instance. A pid that is gone already is answered 0, and EXIT follows.
 //   FORGET id        drain what is left, close, remove the identity and the exit record
-//   STOP             end the platform's processes and the keeper; containers run on. Answered before that begins.
+//   STOP             end the platform's processes; containers run on. Answered before that begins. While a watched
+//                    process lives the keeper stays and holds: it drains output and writes exit records until the last
+//                    has ended; nothing else listens or runs. Without one it ends.
+//   RESUME           of a holding keeper, with a descriptor: a file of NUL-terminated words, arguments, an empty one,
+//                    environment. The keeper becomes that program, a keeper with --resume, so that it stays the parent
+//                    of the containers. Answered only when that failed (-EBUSY: it does not hold); else the connection
+//                    ends.
 //
 // Each request is answered once with KEEPER_ANSWER, its serial and 0 or a negative errno; all are idempotent.
 #pragma once
@@ -20,7 +26,7 @@
 #define KEEPER_ID_SIZE 64       // [A-Za-z0-9._-], not starting with '.', NUL-terminated
 #define KEEPER_INSTANCES 16384  // watched or drained at a time; more: -ENOBUFS
 
-enum keeper_verb { KEEPER_SUBSCRIBE = 1, KEEPER_OUTPUT, KEEPER_WATCH, KEEPER_FORGET, KEEPER_STOP };
+enum keeper_verb { KEEPER_SUBSCRIBE = 1, KEEPER_OUTPUT, KEEPER_WATCH, KEEPER_FORGET, KEEPER_STOP, KEEPER_RESUME };
 
 struct keeper_request {
 	uint32_t magic;

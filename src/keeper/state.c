@@ -13,6 +13,8 @@ static void read_line(struct keeper_state *state, const char *line, bool *whole)
 	__auto_type part = &state->parts[n < ARRAY_LEN(state->parts) ? n : 0];
 	if (sscanf(line, "boot %36s", state->boot) == 1 || sscanf(line, "http %127s", state->http) == 1)
 		return;
+	if (sscanf(line, "holding %d", &state->holding) == 1)
+		return;
 	if (n < ARRAY_LEN(state->parts) && sscanf(line, "part %15s %d %llu %u", part->name, &part->identity.pid,
 						  &part->identity.start_ticks, &part->restarts) == 4)
 		state->n_parts++;
@@ -45,7 +47,7 @@ int keeper_state_write(const char *data, const struct keeper_state *state, struc
 {
 	AUTO_FREE char *path = xasprintf("%s/run/keeper.state", data);
 	AUTO_BUF struct buf buf = BUF_INIT(4096);
-	buf_addf(&buf, "boot %s\nhttp %s\n", state->boot, state->http);
+	buf_addf(&buf, "boot %s\nhttp %s\nholding %d\n", state->boot, state->http, (int)state->holding);
 	for (unsigned i = 0; i < state->n_parts; i++)
 		buf_addf(&buf, "part %s %d %llu %u\n", state->parts[i].name, (int)state->parts[i].identity.pid,
 			 state->parts[i].identity.start_ticks, state->parts[i].restarts);
@@ -63,6 +65,15 @@ pid_t lock_holder(const char *path)
 	char text[32] = "";
 	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
 	return n > 0 ? (pid_t)atoi(text) : 0;
+}
+
+pid_t keeper_holding(const char *data)
+{
+	AUTO_FREE char *lock = xasprintf("%s/run/keeper.lock", data);
+	struct keeper_state state;
+	if (keeper_state_read(data, &state) < 0 || !state.holding)
+		return 0;
+	return lock_holder(lock) == state.holding ? state.holding : 0; // not one that follows it
 }
 
 int lock_note(int fd)

@@ -12,6 +12,7 @@ struct keeper_state {
 		unsigned restarts;
 	} parts[8];
 	unsigned n_parts;
+	pid_t holding; // the keeper, if it has no parts: it keeps the output of what runs on, and is to be resumed
 };
 
 int keeper_state_read(const char *data, struct keeper_state *ret); // -ENOENT: none
@@ -19,6 +20,9 @@ int keeper_state_write(const char *data, const struct keeper_state *state, struc
 
 // The pid written in a lock file that is held by somebody (run/up.lock, run/keeper.lock); 0 when it is free.
 pid_t lock_holder(const char *path);
+
+// The keeper of this data directory when one lives and holds (hold.h), else 0.
+pid_t keeper_holding(const char *data);
 
 // Takes the lock and writes this process's pid into it. -EWOULDBLOCK when it is held. The descriptor holds the lock.
 int lock_take(const char *path, int *ret_fd, struct err *err);

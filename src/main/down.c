@@ -5,18 +5,19 @@
 #include "keeper/state.h"
 #include "main/checks.h"
 #include "main/commands.h"
+#include "main/running.h"
 #include "main/say.h"
 #include "main/setup.h"
 #include "main/stop.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 
 static const char usage[] =
 	"usage: dialtone down [--data DIR] [--apps]\n"
 	"\n"
-	"Stops the platform on this machine. Applications run on, and the next 'dialtone up' takes them over.\n"
+	"Stops the platform on this machine. Applications run on, with one process that keeps their output; the next\n"
+	"'dialtone up' takes them over.\n"
 	"\n"
 	"  --data DIR  the platform's data directory (" PLATFORM_DATA_DEFAULT ")\n"
 	"  --apps      stops the applications too; nothing is left but data and cache\n";
@@ -62,30 +63,32 @@ static void remove_run_files(const char *data)
 	}
 }
 
-static unsigned count_instances(const char *data)
+// Where the keeper is, or as it makes it: crun needs the view of control groups and mounts that it has there.
+static int enter_namespace(const char *data, struct err *err)
 {
-	AUTO_FREE char *path = xasprintf("%s/node/instances", data);
-	DIR *dir = opendir(path);
-	unsigned count = 0;
-	if (!dir)
-		return 0;
-	for (struct dirent *entry; (entry = readdir(dir));) {
-		AUTO_FREE char *file = xasprintf("%s/%s/keeper", path, entry->d_name);
-		struct process_identity identity;
-		AUTO_CLOSE int pidfd = -1;
-		if (identity_read(file, &identity) == 0)
-			pidfd = identity_open(&identity);
-		count += pidfd >= 0;
-	}
-	closedir(dir);
-	return count;
+	pid_t keeper = keeper_holding(data);
+	return keeper && namespace_join(keeper, NULL) == 0 ? 0 : namespace_make(err);
 }
 
+// The keeper is there until the last container has ended: it reaps them, and has their last words.
 static int stop_applications(const char *data, struct err *err)
 {
-	// As the keeper makes it: crun needs the view of control groups that it has there.
-	int r = namespace_make(err);
-	return r < 0 ? r : agent_stop_all(data, err);
+	int r = enter_namespace(data, err);
+	if (r == 0)
+		r = agent_stop_all(data, err);
+	return r < 0 ? r : stop_holder(data, err);
+}
+
+static void say_down(const char *data, bool stopped, unsigned ended)
+{
+	AUTO_FREE char *running = running_text(data);
+	const char *what = stopped               ? "The platform is stopped."
+			   : running[0] || ended ? "The platform is down already."
+						 : "The platform was not up.";
+	printf("%s%s", what, running);
+	if (ended)
+		printf(" %u %s ended.", ended, ended == 1 ? "instance is" : "instances are");
+	printf("\n");
 }
 
 static int down(const struct down_options *o, struct err *err)
@@ -98,24 +101,21 @@ static int down(const struct down_options *o, struct err *err)
 		printf("There is nothing to stop: %s.\n", err->text);
 		return 0;
 	}
-	if (r < 0)
-		return say_error(err);
 	bool stopped = false;
-	r = stop_supervisor(data, &stopped, err);
+	if (r == 0)
+		r = stop_supervisor(data, &stopped, err);
 	if (r == 0)
 		r = stop_platform(data, &stopped, err);
+	if (r == 0 && !o->apps)
+		r = stop_hold(data, err);
+	unsigned before = r == 0 ? running_count(data) : 0;
 	if (r == 0 && o->apps)
 		r = stop_applications(data, err);
 	if (r < 0)
 		return say_error(err);
-	remove_run_files(data);
-	unsigned running = count_instances(data);
-	printf("%s\n", stopped ? "The platform is stopped." : "The platform was not up.");
-	if (running)
-		printf("%u %s on; 'dialtone up' takes over again, 'dialtone down --apps' stops them. Until then each "
-		       "may "
-		       "write 1 MiB of output, then it waits.\n",
-		       running, running == 1 ? "instance runs" : "instances run");
+	if (!keeper_holding(data))
+		remove_run_files(data);
+	say_down(data, stopped, o->apps ? before : 0);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "io/process.h"
+#include "keeper/client.h"
 #include "keeper/part_log.h"
 #include "keeper/state.h"
 
@@ -20,6 +21,7 @@
 #define FAILURES 3        // starts in a row that ended within SOUND_MS, before the first sound one
 #define SOUND_MS 2000
 #define BACKOFF_CAP_MS 5000
+#define RESUME_MS 5000 // a keeper that holds, to go on or to end
 
 // What is going on; one a process.
 struct watch {
@@ -49,14 +51,20 @@ void supervise_prepare(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-static int spawn_keeper(struct watch *w, struct err *err)
+char *supervise_exe(void)
 {
-	const struct platform *p = w->supervisor->platform;
 	char exe[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	exe[n > 0 ? n : 0] = '\0';
-	if (str_ends(exe, " (deleted)")) // replaced by an upgrade
+	if (str_ends(exe, " (deleted)"))
 		exe[n - 10] = '\0';
+	return xstrdup(exe);
+}
+
+static int spawn_keeper(struct watch *w, struct err *err)
+{
+	const struct platform *p = w->supervisor->platform;
+	AUTO_FREE char *exe = supervise_exe();
 	const char *argv[] = { exe, "keeper", "--data", p->data, "--http", p->http, NULL };
 	AUTO_CLOSE int log = part_log_open(p->data, "keeper");
 	struct process_spec spec = PROCESS_SPEC_INIT;
@@ -79,17 +87,43 @@ static void start_keeper(struct watch *w)
 	w->failed = true;
 }
 
-// A keeper whose supervisor was killed runs on; it is not this process's child.
+// What `down` left to keep the output of containers goes on as the platform's keeper, their parent still.
+static int resume(const struct platform *p, struct err *err)
+{
+	AUTO_FREE char *exe = supervise_exe();
+	const char *argv[] = { exe, "keeper", "--data", p->data, "--http", p->http, "--resume", NULL };
+	return keeper_resume(p->data, argv, RESUME_MS, err);
+}
+
+// It gives way to a new one, which adopts its containers.
+static void replace(int pidfd, const struct err *reason)
+{
+	struct pollfd gone = { .fd = pidfd, .events = POLLIN };
+	log_warn("keeper replaced reason=\"%s\"", reason->text);
+	pidfd_signal(pidfd, SIGTERM);
+	if (poll(&gone, 1, RESUME_MS) > 0)
+		return;
+	pidfd_signal(pidfd, SIGKILL);
+	poll(&gone, 1, RESUME_MS);
+}
+
+// A keeper whose supervisor was killed runs on, and one may hold; it is not this process's child.
 static bool take_over(struct watch *w)
 {
-	AUTO_FREE char *lock = xasprintf("%s/run/keeper.lock", w->supervisor->platform->data);
+	const struct platform *p = w->supervisor->platform;
+	AUTO_FREE char *lock = xasprintf("%s/run/keeper.lock", p->data);
 	pid_t pid = lock_holder(lock);
-	int pidfd = pid > 0 ? pidfd_open_cloexec(pid) : -ESRCH;
+	AUTO_CLOSE int pidfd = pid > 0 ? pidfd_open_cloexec(pid) : -ESRCH;
 	if (pidfd < 0)
 		return false;
+	struct err err = { 0 };
+	if (keeper_holding(p->data) && resume(p, &err) < 0) {
+		replace(pidfd, &err);
+		return false;
+	}
 	log_info("keeper taken over pid=%d", (int)pid);
 	w->keeper = pid;
-	w->pidfd = pidfd;
+	w->pidfd = TAKE_FD(pidfd);
 	w->started_ms = monotonic_ms();
 	return true;
 }
@@ -174,6 +208,16 @@ static void take_signals(struct watch *w)
 	}
 }
 
+// The platform is down, and the keeper stays for the containers.
+static void leave_holding(struct watch *w)
+{
+	if (w->pidfd < 0 || !keeper_holding(w->supervisor->platform->data))
+		return;
+	close(w->pidfd);
+	w->pidfd = -1;
+	w->stopping = true;
+}
+
 static int wait_ms(const struct watch *w)
 {
 	uint64_t now = monotonic_ms(), next = UINT64_MAX;
@@ -196,6 +240,7 @@ static void turn(struct watch *w)
 		keeper_gone(w);
 	if (w->reap_at_ms && monotonic_ms() >= w->reap_at_ms)
 		reap_orphans(w);
+	leave_holding(w);
 	if (w->stopping && w->pidfd >= 0 && monotonic_ms() >= w->stop_by_ms) {
 		log_warn("keeper killed reason=\"did not end in %d ms\"", STOP_MS);
 		pidfd_signal(w->pidfd, SIGKILL);

@@ -5,6 +5,7 @@
 #include "main/checks.h"
 #include "main/commands.h"
 #include "main/ready.h"
+#include "main/running.h"
 #include "main/say.h"
 #include "main/setup.h"
 #include "main/stop.h"
@@ -147,12 +148,29 @@ static int prepare(const char *data, const struct setup_options *options, struct
 	return r == 0 ? setup_write(p, err) : r;
 }
 
-static int wait_and_print(const struct platform *p, pid_t supervisor, const char *last)
+// What lives already when a platform is started: a sentence for the person, or "". Heap.
+static char *describe_found(const char *data)
+{
+	AUTO_FREE char *lock = xasprintf("%s/run/keeper.lock", data);
+	pid_t keeper = lock_holder(lock);
+	unsigned running = running_count(data);
+	if (keeper && !keeper_holding(data))
+		return xasprintf(" Its keeper (process %d) was running without 'dialtone up', and has it again.",
+				 (int)keeper);
+	if (!keeper && is_part_alive(data))
+		return xstrdup(" Some of its processes were running without a keeper, and are taken over.");
+	if (running)
+		return xasprintf(" %u %s running and %s taken over.", running,
+				 running == 1 ? "instance was" : "instances were", running == 1 ? "is" : "are");
+	return xstrdup("");
+}
+
+static int wait_and_print(const struct platform *p, pid_t supervisor, const char *found, const char *last)
 {
 	struct err err = { 0 };
 	if (ready_wait(p, supervisor, READY_MS, &err) < 0)
 		return say_error(&err);
-	printf("The platform is up.\n\n");
+	printf("The platform is up.%s\n\n", found);
 	ready_print(p);
 	printf("%s", last);
 	fflush(stdout);
@@ -160,7 +178,7 @@ static int wait_and_print(const struct platform *p, pid_t supervisor, const char
 }
 
 // In the foreground this process supervises, and a child waits for readiness.
-static int run_foreground(const struct platform *p, int lock_fd)
+static int run_foreground(const struct platform *p, int lock_fd, const char *found)
 {
 	struct supervisor supervisor = { .platform = p, .lock_fd = lock_fd };
 	supervise_prepare();
@@ -175,12 +193,13 @@ static int run_foreground(const struct platform *p, int lock_fd)
 		signal(SIGINT, SIG_IGN); // Ctrl-C: the supervisor ends this process when its turn comes
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(lock_fd);
-		exit(wait_and_print(p, self, "Ctrl-C stops the platform; applications run on.\n"));
+		exit(wait_and_print(p, self, found, "Ctrl-C stops the platform; applications run on.\n"));
 	}
 	supervisor.waiter = child;
 	int status = supervise(&supervisor);
+	AUTO_FREE char *running = running_text(p->data);
 	if (status == 0)
-		printf("\nThe platform is stopped; applications run on. 'dialtone up' takes them over.\n");
+		printf("\nThe platform is stopped.%s\n", running);
 	else
 		say_log(p->data, "keeper", 5);
 	return status;
@@ -200,7 +219,7 @@ static void go_to_background(const struct platform *p, int lock_fd)
 }
 
 // With --detach a child supervises, and this process waits for readiness.
-static int run_detached(const struct platform *p, int lock_fd)
+static int run_detached(const struct platform *p, int lock_fd, const char *found)
 {
 	pid_t child = fork();
 	if (child < 0)
@@ -212,10 +231,9 @@ static int run_detached(const struct platform *p, int lock_fd)
 		_exit(supervise(&supervisor));
 	}
 	close(lock_fd);
-	AUTO_FREE char *last = xasprintf("'dialtone down%s%s' stops the platform.\n",
-					 str_eq(p->data, PLATFORM_DATA_DEFAULT) ? "" : " --data ",
-					 str_eq(p->data, PLATFORM_DATA_DEFAULT) ? "" : p->data);
-	int status = wait_and_print(p, child, last);
+	AUTO_FREE char *option = running_data_option(p->data);
+	AUTO_FREE char *last = xasprintf("'dialtone down%s' stops the platform.\n", option);
+	int status = wait_and_print(p, child, found, last);
 	if (status != 0 && kill(child, SIGTERM) == 0)
 		waitpid(child, NULL, 0);
 	return status;
@@ -239,7 +257,8 @@ static int up(const struct up_options *o, struct err *err)
 		r = prepare(data, &o->setup, &platform, err);
 	if (r < 0)
 		return say_error(err);
-	return o->detach ? run_detached(&platform, lock_fd) : run_foreground(&platform, lock_fd);
+	AUTO_FREE char *found = describe_found(data);
+	return o->detach ? run_detached(&platform, lock_fd, found) : run_foreground(&platform, lock_fd, found);
 }
 
 int up_main(int argc, char **argv)

@@ -7,7 +7,9 @@
 #include "io/socket.h"
 #include "io/spool.h"
 #include "keeper/keeper.h"
+#include "keeper/state.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -20,7 +22,7 @@
 
 #include <cmocka.h>
 
-#define DEADLINE_MS 10000
+#define DEADLINE_MS 60000 // an emulated machine (tests/vm) is slow
 
 static void append_line(const char *path, const char *line)
 {
@@ -141,14 +143,20 @@ static bool socket_there(struct bench *b, UNUSED const void *arg)
 	return true;
 }
 
+static bool state_there(struct bench *b, UNUSED const void *arg)
+{
+	struct keeper_state state;
+	return keeper_state_read(b->data, &state) == 0;
+}
+
 static bool all_run(struct bench *b, UNUSED const void *arg)
 {
 	return bench_starts(b, "server", NULL) && bench_starts(b, "agent", NULL) && bench_starts(b, "router", NULL);
 }
 
-void bench_start_keeper(struct bench *b)
+void bench_spawn_keeper(struct bench *b, const char *option)
 {
-	const char *argv[] = { "/proc/self/exe", "keeper", "--data", b->data, "--http", b->http, NULL };
+	const char *argv[] = { "/proc/self/exe", "keeper", "--data", b->data, "--http", b->http, option, NULL };
 	AUTO_FREE char *path = xasprintf("%s/keeper.log", b->data);
 	AUTO_CLOSE int log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	struct process_spec spec = PROCESS_SPEC_INIT;
@@ -157,8 +165,14 @@ void bench_start_keeper(struct bench *b)
 	struct err err = { 0 };
 	if (process_spawn(&spec, &b->keeper, NULL, &err) < 0)
 		fail_msg("%s", err.text);
+}
+
+void bench_start_keeper(struct bench *b)
+{
+	bench_spawn_keeper(b, NULL);
 	bench_wait(b, socket_there, NULL, "keeper listens");
 	bench_wait(b, all_run, NULL, "parts run");
+	bench_wait(b, state_there, NULL, "the keeper has written down what it started");
 }
 
 void bench_kill_keeper(struct bench *b)
@@ -210,9 +224,9 @@ void bench_clear(struct bench *b)
 {
 	keeper_client_free(b->client);
 	loop_free(b->loop);
-	if (b->keeper > 0) {
-		kill(b->keeper, SIGTERM);
-		waitpid(b->keeper, NULL, 0);
+	while (b->keeper > 0 && waitpid(b->keeper, NULL, WNOHANG) == 0) {
+		kill(b->keeper, SIGTERM); // once more if it holds
+		usleep(5000);
 	}
 	end_children();
 	tree_remove(b->data, NULL);
@@ -289,6 +303,17 @@ unsigned bench_starts(struct bench *b, const char *part, pid_t *ret_last)
 		if (ret_last)
 			*ret_last = pid;
 	}
+	return n;
+}
+
+unsigned bench_entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	unsigned n = 0;
+	while (dir && readdir(dir))
+		n++;
+	if (dir)
+		closedir(dir);
 	return n;
 }
 

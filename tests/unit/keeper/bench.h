@@ -23,12 +23,13 @@ struct bench {
 int bench_part(int argc, char **argv);
 
 void bench_init(struct bench *b);
-void bench_clear(struct bench *b); // ends everything
+void bench_clear(struct bench *b);                            // ends everything
+void bench_spawn_keeper(struct bench *b, const char *option); // does not wait
 void bench_start_keeper(struct bench *b);
 void bench_kill_keeper(struct bench *b);
 void bench_connect(struct bench *b);
 
-// Lets the loop run until the condition holds; fails the test after ten seconds.
+// Lets the loop run until the condition holds; fails the test after a minute.
 void bench_wait(struct bench *b, bool (*holds)(struct bench *b, const void *arg), const void *arg, const char *what);
 int bench_result(struct bench *b); // of the request just made with bench_done
 void bench_done(void *arg, int result);
@@ -39,4 +40,5 @@ pid_t bench_run(struct bench *b, const char *id, const char *script);
 
 unsigned bench_starts(struct bench *b, const char *part, pid_t *ret_last); // how often a part was started
 bool bench_has_exit(struct bench *b, const void *unused);
+unsigned bench_entries(const char *path);                                          // of a folder
 size_t bench_log(struct bench *b, const char *id, const char *stream, char **ret); // the segments, joined

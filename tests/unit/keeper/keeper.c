@@ -98,6 +98,12 @@ static void assert_log(struct bench *b, const char *id, const char *stream, cons
 	assert_memory_equal(text, want, n);
 }
 
+static bool has_said(struct bench *b, const void *id)
+{
+	AUTO_FREE char *out = NULL, *err = NULL;
+	return bench_log(b, id, "out", &out) > 0 && bench_log(b, id, "err", &err) > 0;
+}
+
 static int watch(struct bench *b, const char *id, pid_t pid)
 {
 	keeper_watch(b->client, id, pid, 0, bench_done, b);
@@ -125,6 +131,7 @@ static void records_an_exit_and_its_output(void **state)
 	assert_int_equal(identity.pid, pid);
 	assert_int_equal(b->exits, 0);
 
+	bench_wait(b, has_said, "one", "it says something");
 	kill(pid, SIGTERM);
 	bench_wait(b, bench_has_exit, NULL, "the exit is told");
 	struct keeper_exit record;
@@ -299,18 +306,45 @@ static void keeps_last_words_without_a_keeper(void **state)
 	assert_log(b, "words", "out", "last words\n");
 }
 
+static bool is_holding(struct bench *b, UNUSED const void *arg)
+{
+	return keeper_holding(b->data) == b->keeper;
+}
+
+static bool keeper_ended(struct bench *b, const void *arg)
+{
+	(void)arg;
+	int status = -1;
+	if (waitpid(b->keeper, &status, WNOHANG) != b->keeper)
+		return false;
+	assert_int_equal(status, 0);
+	b->keeper = 0;
+	return true;
+}
+
+static pid_t run_watched(struct bench *b, const char *id, const char *script)
+{
+	bench_make_instance(b, id);
+	assert_int_equal(output(b, id), 0);
+	pid_t pid = bench_run(b, id, script);
+	assert_int_equal(watch(b, id, pid), 0);
+	return pid;
+}
+
+static bool router_refuses(struct bench *b)
+{
+	struct address address;
+	assert_int_equal(address_parse(b->http, &address, NULL), 0);
+	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return connect(fd, (struct sockaddr *)&address.sa, address.len) < 0 && errno == ECONNREFUSED;
+}
+
 static void stops_the_platform_and_no_instance(void **state)
 {
 	struct bench *b = need_root(state);
-	bench_make_instance(b, "stays");
-	assert_int_equal(output(b, "stays"), 0);
-	pid_t pid = bench_run(b, "stays", "sleep 100");
-	assert_int_equal(watch(b, "stays", pid), 0);
+	pid_t pid = run_watched(b, "stays", "sleep 100");
 	assert_int_equal(keeper_stop(b->data, 5000, NULL), 0);
-	int status = -1;
-	assert_int_equal(waitpid(b->keeper, &status, 0), b->keeper);
-	assert_int_equal(status, 0);
-	b->keeper = 0;
+	bench_wait(b, is_holding, NULL, "the keeper holds");
 	AUTO_FREE char *path = xasprintf("%s/stops", b->data);
 	AUTO_BUF struct buf stops = BUF_INIT(4096);
 	assert_int_equal(file_read(path, &stops, NULL), 0);
@@ -320,11 +354,114 @@ static void stops_the_platform_and_no_instance(void **state)
 	assert_null(strstr(router, "agent")); // the router was last
 	assert_null(strstr(router, "server"));
 	assert_int_equal(kill(pid, 0), 0);
+	assert_true(router_refuses(b));
+	assert_int_equal(keeper_stop(b->data, 5000, NULL), 0); // once more changes nothing
+	assert_int_equal(keeper_holding(b->data), b->keeper);
 
+	kill(pid, SIGTERM);
+	bench_wait(b, keeper_ended, NULL, "the keeper ends with the last instance");
+	AUTO_FREE char *dir = xasprintf("%s/node/instances/stays", b->data);
+	struct keeper_exit record;
+	assert_int_equal(exit_record_read(dir, &record), 0);
+	assert_true(record.known && WIFSIGNALED(record.status));
 	AUTO_FREE char *socket = xasprintf("%s/run/keeper.sock", b->data);
 	assert_int_equal(file_exists(socket), 0);
+}
+
+static void without_an_instance_stop_ends_the_keeper(void **state)
+{
+	struct bench *b = need_root(state);
+	assert_int_equal(keeper_stop(b->data, 5000, NULL), 0);
+	bench_wait(b, keeper_ended, NULL, "the keeper ends");
+	assert_int_equal(keeper_holding(b->data), 0);
+}
+
+static int resume(struct bench *b, const char *program)
+{
+	const char *argv[] = { program, "keeper", "--data", b->data, "--http", b->http, "--resume", NULL };
+	return keeper_resume(b->data, argv, 5000, NULL);
+}
+
+static bool router_started_twice(struct bench *b, UNUSED const void *arg)
+{
+	return bench_starts(b, "router", NULL) == 2;
+}
+
+// Stopped, held, resumed and stopped again while an instance writes: it never waits, and no byte is lost.
+static void holds_and_is_resumed_without_a_loss(void **state)
+{
+	struct bench *b = need_root(state);
+	pid_t pid = run_watched(b, "loud", writer);
+	pid_t quiet = run_watched(b, "quiet", "sleep 100; exit 9");
+	assert_int_equal(resume(b, "/proc/self/exe"), -EBUSY);
+	kill(b->keeper, SIGTERM);
+	bench_wait(b, is_holding, NULL, "the keeper holds");
+	assert_int_equal(resume(b, "/nowhere"), -ENOENT);
+	assert_int_equal(keeper_holding(b->data), b->keeper);
+	assert_int_equal(kill(pid, 0), 0);
+	assert_int_equal(b->exits, 0);
+
+	for (unsigned n = 2; n < 5; n++) {
+		assert_int_equal(resume(b, "/proc/self/exe"), 0);
+		bench_wait(b, started_times, &n, "server is started again");
+		usleep(1000 * n * n);
+		kill(b->keeper, SIGTERM);
+		bench_wait(b, is_holding, NULL, "the keeper holds again");
+	}
+	kill(quiet, SIGKILL);
+	AUTO_FREE char *dir = xasprintf("%s/node/instances/loud", b->data);
+	struct keeper_exit record;
+	while (exit_record_read(dir, &record) < 0) // while nobody but the keeper is there
+		usleep(5000);
+	bench_wait(b, keeper_ended, NULL, "the keeper ends");
+	assert_true(record.known && WIFEXITED(record.status));
+	assert_int_equal(WEXITSTATUS(record.status), 5);
+	assert_all_lines(b, "loud");
+
 	bench_start_keeper(b);
-	kill(pid, SIGTERM);
+	bench_wait(b, bench_has_exit, NULL, "the exits are told to the next agent");
+	assert_true(b->last_exit.known);
+}
+
+// The keeper stays the parent over a resumption, so the status is known on every kernel.
+static void a_resumed_keeper_serves_and_knows_the_status(void **state)
+{
+	struct bench *b = need_root(state);
+	pid_t pid = run_watched(b, "one", "echo before; sleep 100");
+	kill(b->keeper, SIGTERM);
+	bench_wait(b, is_holding, NULL, "the keeper holds");
+	AUTO_FREE char *fds = xasprintf("/proc/%d/fd", (int)b->keeper);
+	unsigned before = bench_entries(fds);
+	assert_int_equal(resume(b, "/proc/self/exe"), 0);
+	bench_wait(b, router_started_twice, NULL, "the router is started again");
+	pid_t router = 0;
+	bench_starts(b, "router", &router);
+	assert_int_equal(ask_router(b), router);
+	assert_int_equal(keeper_holding(b->data), 0);
+	kill(pid, SIGKILL);
+	bench_wait(b, bench_has_exit, NULL, "the exit is told");
+	assert_true(b->last_exit.known && WIFSIGNALED(b->last_exit.status));
+	assert_log(b, "one", "out", "before\n");
+	// Nothing that was passed on has stayed open: three more pidfds and a client at most.
+	assert_true(bench_entries(fds) <= before + 8);
+}
+
+static void a_killed_holder_is_followed(void **state)
+{
+	struct bench *b = need_root(state);
+	pid_t pid = run_watched(b, "one", "echo before; sleep 100");
+	kill(b->keeper, SIGTERM);
+	bench_wait(b, is_holding, NULL, "the keeper holds");
+	bench_kill_keeper(b);
+	assert_int_equal(keeper_holding(b->data), 0);
+	bench_spawn_keeper(b, "--hold");
+	bench_wait(b, is_holding, NULL, "another holds");
+	assert_int_equal(bench_starts(b, "server", NULL), 1);
+	kill(b->keeper, SIGTERM); // once is enough: it is down already
+	bench_wait(b, keeper_ended, NULL, "it ends");
+	assert_int_equal(kill(pid, 0), 0);
+	bench_start_keeper(b);
+	kill(pid, SIGKILL);
 	bench_wait(b, bench_has_exit, NULL, "the instance is adopted and its exit told");
 	assert_int_equal(b->last_exit.pid, pid);
 }
@@ -421,6 +558,10 @@ int main(int argc, char **argv)
 		KEEPER_TEST(an_end_in_between_is_unknown),
 		KEEPER_TEST(keeps_last_words_without_a_keeper),
 		KEEPER_TEST(stops_the_platform_and_no_instance),
+		KEEPER_TEST(without_an_instance_stop_ends_the_keeper),
+		KEEPER_TEST(holds_and_is_resumed_without_a_loss),
+		KEEPER_TEST(a_resumed_keeper_serves_and_knows_the_status),
+		KEEPER_TEST(a_killed_holder_is_followed),
 		KEEPER_TEST(a_second_keeper_does_not_start),
 		KEEPER_TEST(adopts_a_part_that_was_not_written_down),
 		KEEPER_TEST(mounts_stay_in_sight_of_a_successor),
