@@ -188,7 +188,7 @@ static const struct field route_items[] = {
 const struct fields spec_route_fields =
 	FIELDS(spec_route, route_items, "SpecRoute", .from_text = route_from_text, .finish = route_finish);
 
-static const char *check_own_env_name(const char *text)
+const char *spec_check_env_name(const char *text)
 {
 	if (str_eq(text, "PORT"))
 		return "is set by the platform: use the process's port";
@@ -244,7 +244,7 @@ static const struct field spec_items[] = {
 	FIELD_LIST(spec, processes, process_count, FIELD_MAP, OPTIONAL, 32, .of = &process_fields,
 		   .check = check_process_name),
 	FIELD_LIST(spec, env, env_count, FIELD_MAP, OPTIONAL, 1000, .of = &env_value_fields,
-		   .check = check_own_env_name),
+		   .check = spec_check_env_name),
 	FIELD_LIST(spec, routes, route_count, FIELD_ARRAY, OPTIONAL, 64, .of = &spec_route_fields),
 };
 const struct fields spec_fields =

@@ -71,3 +71,7 @@ FIELDS_OBJECT(spec)
 
 // NULL when there is none.
 struct process *spec_process(const struct spec *spec, const char *name);
+
+// The fault of a name that an app wants to give to a variable of its own: malformed, or one that the platform sets;
+// NULL: none.
+const char *spec_check_env_name(const char *text);

@@ -74,6 +74,18 @@ struct app_entry *request_app(struct request *rq)
 	return app;
 }
 
+// What could not be read back must not be written: the server refuses to start with such a record.
+static int check_readable(struct request *rq, const char *text)
+{
+	struct app app = {};
+	struct err err = {};
+	int r = app_parse_text(text, strlen(text), &app, &err);
+	if (r < 0)
+		reply_problem(rq, 400, NULL, &err);
+	app_clear(&app);
+	return r;
+}
+
 int change_app(struct request *rq, struct store_txn *txn, const struct app_entry *entry, struct app *app)
 {
 	uint64_t revision = entry && entry->exists ? entry->revision : 0;
@@ -86,6 +98,8 @@ int change_app(struct request *rq, struct store_txn *txn, const struct app_entry
 	AUTO_FREE char *key = xasprintf("v1/apps/%s/%s/%s", app->tenant, app->environment, app->name);
 	app->updated_ms = realtime_ms();
 	AUTO_FREE char *text = app_text(app);
+	if (check_readable(rq, text) < 0)
+		return -EINVAL;
 	store_txn_if_revision(txn, key, revision);
 	store_txn_put(txn, key, text, strlen(text));
 	return 0;

@@ -16,5 +16,5 @@ void change_commit(struct request *rq, struct store_txn *txn, const char *object
 struct app_entry *request_app(struct request *rq);
 
 // Puts the changed app record into txn, on condition that it is still as in entry; -ESTALE and an answer of 412 when
-// the request says If-Match and it does not hold.
+// the request says If-Match and it does not hold; -EINVAL and an answer of 400 when the record could not be read back.
 int change_app(struct request *rq, struct store_txn *txn, const struct app_entry *entry, struct app *app);

@@ -60,7 +60,7 @@ static bool check_patch(struct request *rq)
 	struct err err = {};
 	json_object_foreach(rq->body, name, value)
 	{
-		const char *fault = check_env_name(name);
+		const char *fault = json_is_null(value) ? check_env_name(name) : spec_check_env_name(name);
 		if (!fault && !json_is_null(value) && !json_is_string(value))
 			fault = "must be a text, or null to remove it";
 		if (!fault)

@@ -10,6 +10,7 @@
 #include "server/dispatch.h"
 #include "server/openapi.h"
 #include "server/passthrough.h"
+#include "server/records_check.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -94,7 +95,9 @@ int server_new(struct loop *loop, const struct platform *platform, struct store 
 	server->waiting_fd = -1;
 	list_init(&server->streams);
 	list_init(&server->tunnels);
-	int r = open_agent(server, err);
+	int r = records_check(store, err);
+	if (r == 0)
+		r = open_agent(server, err);
 	if (r == 0)
 		r = access_open(server, err);
 	if (r < 0) {

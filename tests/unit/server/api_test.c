@@ -2,6 +2,7 @@
 #include "rig.h"
 
 #include "server/openapi.h"
+#include "server/records_check.h"
 #include "server/route.h"
 #include "store/memory.h"
 
@@ -440,6 +441,58 @@ static void test_audit_pages(void **state UNUSED)
 	assert_int_equal(pages, 3);
 }
 
+// What a manifest may not set, a change of the environment may not set either.
+static void test_env_names(void **state UNUSED)
+{
+	put(202, ARTIFACT, 1, 1);
+	json_decref(rig_call(&rig, 400, "PATCH", APP_PATH "shop/env", "{\"PORT\":\"1\"}"));
+	json_decref(rig_call(&rig, 400, "PATCH", APP_PATH "shop/env", "{\"DIALTONE_APP\":\"1\"}"));
+	json_decref(rig_call(&rig, 200, "PATCH", APP_PATH "shop/env", "{\"PORT\":null}"));
+	json_decref(rig_call(&rig, 202, "PATCH", APP_PATH "shop/env", "{\"A\":\"1\"}"));
+}
+
+static void written(void *arg, const struct store_answer *answer)
+{
+	assert_int_equal(answer->result, STORE_OK);
+	*(bool *)arg = true;
+}
+
+static void write_unreadable(struct rig *r, void *arg)
+{
+	static const char text[] = "{\"tenant\":\"default\",\"environment\":\"dev\",\"name\":\"odd\",\"uid\":\"u\","
+				   "\"spec\":{\"name\":\"odd\",\"env\":{\"PORT\":\"1\"}}}";
+	struct store_txn *txn = store_txn_new();
+	store_txn_put(txn, "v1/apps/default/dev/odd", text, strlen(text));
+	store_commit(r->server->store, txn, written, arg);
+}
+
+static bool is_true(struct rig *r UNUSED, void *arg)
+{
+	return *(bool *)arg;
+}
+
+static void check_records(struct rig *r, void *arg)
+{
+	struct err *err = arg;
+	records_check(r->server->store, err);
+}
+
+// A server that took an app with an unreadable record for deleted stopped its instances and removed its releases.
+static void test_unreadable_record(void **state UNUSED)
+{
+	struct err err = {};
+	put(202, ARTIFACT, 1, 1);
+	rig_do(&rig, check_records, &err);
+	assert_int_equal(err.code, 0);
+	bool done = false;
+	rig_do(&rig, write_unreadable, &done);
+	rig_until(&rig, is_true, &done);
+	rig_do(&rig, check_records, &err);
+	assert_int_equal(err.code, -EBADMSG);
+	assert_non_null(strstr(err.text, "v1/apps/default/dev/odd"));
+	assert_non_null(strstr(err.text, "PORT"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,6 +509,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_plan, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_if_match, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_numbers_after_delete, setup_node, teardown),
+		cmocka_unit_test_setup_teardown(test_env_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unreadable_record, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_audit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_audit_pages, setup, teardown),
 	};
