@@ -79,6 +79,9 @@ static void add_exit(struct buf *out, const struct exit_status *exit)
 		buf_add_str(out, "was killed: out of memory (its limit, or the machine's)");
 	else if (exit->signal)
 		buf_addf(out, "was ended by signal %u (%s)", exit->signal, strsignal((int)exit->signal));
+	else if (exit->status > 128 && exit->status < 128 + 32) // as the init in the container passes it on
+		buf_addf(out, "exited with status %u (signal %u, %s)", exit->status, exit->status - 128,
+			 strsignal((int)exit->status - 128));
 	else
 		buf_addf(out, "exited with status %u", exit->status);
 	if (exit->line_count && !str_empty(exit->lines[exit->line_count - 1]))
@@ -94,6 +97,8 @@ char *instance_cause(const struct placement_entry *p)
 		buf_addf(&out, "waits for the agent on node '%s'", p->record.node);
 	else if (actual->state == INSTANCE_FAILED)
 		buf_addf(&out, "cannot be started: %.1000s", actual->message ? actual->message : "no reason given");
+	else if (actual->exit && actual->state != INSTANCE_READY && !str_empty(actual->message))
+		buf_addf(&out, "was stopped: %.1000s", actual->message); // by the agent, which says why
 	else if (actual->exit && actual->state != INSTANCE_READY)
 		add_exit(&out, actual->exit);
 	else if (actual->probe && !actual->probe->ok && actual->state != INSTANCE_READY)
