@@ -125,6 +125,25 @@ static void add_missing(const char *digest, char ***list, size_t *n)
 	(*list)[(*n)++] = xstrdup(digest);
 }
 
+// Sizes are part of the manifest's text: one that is not the content's would fail only when it is unpacked, again and
+// again.
+static int check_sizes(const struct blobs *b, const struct artifact *a, struct err *err)
+{
+	for (size_t i = 0; i < a->n; i++) {
+		const struct artifact_entry *entry = &a->entries[i];
+		if (entry->kind != ARTIFACT_FILE)
+			continue;
+		AUTO_FREE char *path = blob_path(b, "files", entry->digest);
+		struct stat st;
+		if (stat(path, &st) < 0)
+			return err_set_errno(err, -errno, "cannot read '%s'", path);
+		if ((uint64_t)st.st_size != entry->size)
+			return err_set(err, -EBADMSG, "artifact manifest: '%s' has %llu bytes, not %llu", entry->path,
+				       (unsigned long long)st.st_size, (unsigned long long)entry->size);
+	}
+	return 0;
+}
+
 int blobs_put_artifact(struct blobs *b, const char *digest, const char *text, size_t n, char ***ret_missing,
 		       size_t *ret_n_missing, struct err *err)
 {
@@ -143,6 +162,9 @@ int blobs_put_artifact(struct blobs *b, const char *digest, const char *text, si
 	if (*ret_n_missing)
 		return err_set(err, -ENOENT, "the content of %zu files is missing, the first is %s", *ret_n_missing,
 			       (*ret_missing)[0]);
+	r = check_sizes(b, &a, err);
+	if (r < 0)
+		return r;
 	AUTO_FREE char *path = blob_path(b, "artifacts", digest);
 	return file_exists(path) == 1 ? 0 : file_write_durable(path, text, n, 0600, err);
 }

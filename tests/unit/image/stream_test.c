@@ -323,6 +323,24 @@ static void missing_blobs_are_named(void **state)
 	place_close(&p);
 }
 
+static void wrong_sizes_are_refused(void **state)
+{
+	(void)state;
+	struct place p;
+	place_open(&p);
+	struct err err = { 0 };
+	char of_file[DIGEST_SIZE], of_text[DIGEST_SIZE], text[256];
+	char **missing = NULL;
+	size_t n = 0;
+	digest_of("abc", 3, of_file);
+	assert_int_equal(blobs_put(p.blobs, of_file, "abc", 3, &err), 0);
+	snprintf(text, sizeof(text), "F 644 %s 4 a\n", of_file);
+	digest_of(text, strlen(text), of_text);
+	assert_int_equal(blobs_put_artifact(p.blobs, of_text, text, strlen(text), &missing, &n, &err), -EBADMSG);
+	assert_says(&err, "'a' has 3 bytes, not 4");
+	place_close(&p);
+}
+
 static void wrong_content_is_refused(void **state)
 {
 	(void)state;
@@ -471,6 +489,7 @@ int main(void)
 		cmocka_unit_test(tar_refuses),
 		cmocka_unit_test(push_and_unpack),
 		cmocka_unit_test(missing_blobs_are_named),
+		cmocka_unit_test(wrong_sizes_are_refused),
 		cmocka_unit_test(wrong_content_is_refused),
 		cmocka_unit_test(corrupted_blob_is_named),
 		cmocka_unit_test(changed_while_sent_is_named),
