@@ -91,7 +91,10 @@ static int detect_node(const char *dir, const char *text, struct detected *d, st
 			err, "add \"scripts\": {\"start\": \"node app.js\"} to package.json, or write dialtone.yaml");
 	}
 	AUTO_FREE char *runtime = node_runtime(package);
-	fill(d, "node", runtime, start ? "package.json has a start script" : "package.json and server.js are there");
+	fill(d, "node", runtime,
+	     start                  ? "package.json has a start script"
+	     : has(dir, "Procfile") ? "package.json and a Procfile are there"
+				    : "package.json and server.js are there");
 	d->command = start ? xstrdup(start) : has(dir, "server.js") ? xstrdup("node server.js") : NULL;
 	d->build = node_build(dir, package);
 	json_decref(package);
