@@ -3,9 +3,9 @@ import subprocess
 
 import pytest
 
-from lab import APPS, wait_for
+from lab import APPS, DIALTONE, wait_for
 
-CLI_MANIFEST, CLI_BUILD, CLI_NOT_SERVING, CLI_NOT_FOUND, CLI_DENIED, CLI_UNREACHABLE = 3, 4, 5, 6, 7, 9
+CLI_MANIFEST, CLI_BUILD, CLI_NOT_SERVING, CLI_NOT_FOUND, CLI_DENIED, CLI_CONFLICT, CLI_UNREACHABLE = 3, 4, 5, 6, 7, 8, 9
 
 
 @pytest.fixture()
@@ -117,4 +117,30 @@ def test_a_request_without_a_token_is_refused(platform):
 
 def test_nobody_there_is_said_so(platform):
     said = platform.cli("apps", "--api", "http://127.0.0.1:1", check=False)
-    assert said.returncode in (CLI_UNREACHABLE, CLI_NOT_FOUND) and "hint:" in said.stderr
+    assert said.returncode in (CLI_UNREACHABLE, CLI_DENIED) and "hint:" in said.stderr
+
+
+def test_what_the_server_finds_wrong_is_the_manifests_fault_too(platform, folder):
+    manifest(folder, "name: pipe\nruntime: none\nbuild:\n  command: sh -c 'echo compiling'\nprocesses:\n  web:\n    command: ./hello | cat\n")
+    said = platform.push(folder, check=False)
+    assert said.returncode == CLI_MANIFEST and "'|'" in said.stderr, said.stderr
+    assert "compiling" not in said.stderr  # it was refused before the build
+
+
+def test_a_push_that_is_overtaken_says_so(platform, folder):
+    manifest(folder, "name: race\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n    port: 9999\n")
+    first = subprocess.Popen([str(word) for word in platform.inside(DIALTONE, "push", folder)], env=platform.env, text=True,
+                             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    wait_for("its first release", lambda: platform.cli("app", "race", check=False).returncode == 0)
+    platform.cli("env", "race", "A=1", "--no-wait")
+    said = first.communicate(timeout=60)[1]
+    assert first.returncode == CLI_CONFLICT and "overtaken" in said, said
+
+
+def test_an_app_that_listens_elsewhere_is_told(platform, folder):
+    (folder / "idle.c").write_text("#include <unistd.h>\nint main(void) { for (;;) pause(); }\n")
+    subprocess.run(["gcc", "-static", "-o", folder / "hello", folder / "idle.c"], check=True)
+    manifest(folder, "name: deaf\nruntime: none\nhealth: {grace: 1s}\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n")
+    said = platform.push(folder, check=False)
+    assert said.returncode == CLI_NOT_SERVING, said.stderr
+    assert "error: deaf does not come up: web.0 was stopped: not ready within 1000 ms" in said.stderr, said.stderr
