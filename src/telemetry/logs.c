@@ -68,6 +68,8 @@ static int begin(struct log_reader *r, struct err *err)
 	LIST_EACH(t, &r->tracks, link) {
 		uint64_t found = 0;
 		int e = track_seek(t, r->spec.since_ms * 1000000, err);
+		if (!r->spec.follow)
+			track_limit(t);
 		if (e == 0 && r->spec.tail != LOG_TAIL_ALL)
 			e = track_seek_tail(t, r->spec.tail, &found, err);
 		if (e < 0)

@@ -32,7 +32,9 @@ struct log_reader;
 struct log_reader_spec {
 	uint64_t since_ms; // unix time; 0: from the beginning
 	uint64_t tail; // at most this many lines of those already there, over all sources together; LOG_TAIL_ALL: all
-	bool follow;   // an unfinished last line is held back until its end comes; without: given as it is
+	// An unfinished last line is held back until its end comes. Without: given as it is, and nothing that is
+	// written after the first log_reader_next.
+	bool follow;
 };
 
 #define LOG_TAIL_ALL UINT64_MAX

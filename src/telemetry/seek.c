@@ -149,12 +149,11 @@ static bool look_back(struct track *t, uint32_t from, uint32_t to, struct backwa
 	return false;
 }
 
-// The same for a whole segment, from byte `from` on. One with fewer bytes than its index tells of (a power cut) ends a
+// The same for a segment's bytes [from, end). One with fewer bytes than its index tells of (a power cut) ends a
 // line.
-static bool look_back_segment(struct track *t, uint32_t from, struct backwards *b)
+static bool look_back_segment(struct track *t, uint32_t from, uint32_t end, struct backwards *b)
 {
 	struct stat st;
-	uint32_t end = described(t);
 	if (fstat(t->segment_fd, &st) == 0 && st.st_size < end) {
 		end = (uint32_t)st.st_size;
 		if (b->behind_last) {
@@ -165,6 +164,12 @@ static bool look_back_segment(struct track *t, uint32_t from, struct backwards *
 		}
 	}
 	return look_back(t, from, end, b);
+}
+
+// How far the segment that `reader` has open is to be read for `track`.
+static uint32_t end_of(struct track *reader, const struct track *track)
+{
+	return track->limited && reader->number == track->last_number ? track->last_at : described(reader);
 }
 
 // The last segment's number, from the present one on.
@@ -178,12 +183,26 @@ static uint32_t last_segment(const struct track *t)
 	return number;
 }
 
+void track_limit(struct track *track)
+{
+	track->limited = true;
+	track->last_number = track->last_at = 0;
+	if (track->segment_fd < 0)
+		return; // nothing was written yet
+	struct track *last = track_new(track->dir, track->stream, NULL);
+	track->last_number = last_segment(track);
+	if (track_open_segment(last, track->last_number, NULL) == 1)
+		track->last_at = described(last);
+	track_free(last);
+}
+
 int track_seek_tail(struct track *track, uint64_t n, uint64_t *ret_lines, struct err *err)
 {
 	*ret_lines = 0;
 	if (track->segment_fd < 0)
 		return 0;
-	uint32_t first = track->number, first_at = track->at, number = last_segment(track);
+	uint32_t first = track->number, first_at = track->at;
+	uint32_t number = track->limited ? track->last_number : last_segment(track);
 	bool skip = track->skip;
 	struct backwards b = { .want = n };
 	struct track *reader = track_new(track->dir, track->stream, NULL);
@@ -194,10 +213,10 @@ int track_seek_tail(struct track *track, uint64_t n, uint64_t *ret_lines, struct
 			break;
 		if (n == 0) {
 			b.number = at;
-			b.offset = described(reader);
+			b.offset = end_of(reader, track);
 			enough = true;
 		} else {
-			enough = look_back_segment(reader, at == first ? first_at : 0, &b);
+			enough = look_back_segment(reader, at == first ? first_at : 0, end_of(reader, track), &b);
 		}
 	}
 	track_free(reader);

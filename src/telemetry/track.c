@@ -330,12 +330,22 @@ static void give_rest(struct track *t)
 	t->dry = true;
 }
 
+static bool at_limit(const struct track *t)
+{
+	return t->limited && t->segment_fd >= 0 &&
+	       (t->number > t->last_number || (t->number == t->last_number && t->at >= t->last_at));
+}
+
 int track_fill(struct track *track, struct err *err)
 {
 	if (track->given)
 		buf_reset(&track->line);
 	track->given = false;
 	while (!track->has_item && !track->dry) {
+		if (at_limit(track)) {
+			give_rest(track);
+			continue;
+		}
 		if (track->at < track->end) {
 			take_described(track);
 			continue;

@@ -23,6 +23,8 @@ struct track {
 	uint32_t record;  // of the index, the next to take
 	uint32_t at, end; // bytes of the segment that came at time_ns and are still to be read
 	uint64_t time_ns;
+	bool limited; // nothing behind last_at in segment last_number is to be given
+	uint32_t last_number, last_at;
 	bool skip;                       // up to the next newline: the line began before what was asked for
 	uint64_t told_bytes, told_lines; // discarded according to the head, already given as a gap
 
@@ -49,6 +51,9 @@ int track_fill(struct track *track, struct err *err);
 int track_seek(struct track *track, uint64_t since_ns, struct err *err);
 // Moves on from there until at most n lines are left; how many there are in *ret_lines.
 int track_seek_tail(struct track *track, uint64_t n, uint64_t *ret_lines, struct err *err);
+
+// From now on gives nothing that is written later.
+void track_limit(struct track *track);
 
 // Opens a segment: 1, 0 when it is not there (yet), or a negative errno. The position is its start.
 int track_open_segment(struct track *track, uint32_t number, struct err *err);

@@ -138,6 +138,48 @@ static void gives_the_last_lines(void **state)
 	assert_string_equal(buf_str(&tail), "c\nd\n");
 }
 
+static void gives_nothing_that_is_written_meanwhile(void **state)
+{
+	struct logs *l = *state;
+	put(&l->out, "a\nb\nc");
+	for (unsigned tail = 1; tail < 5; tail++) {
+		struct log_reader *r = reader_of(l->out.dir, 0, tail < 4 ? tail : LOG_TAIL_ALL, false);
+		struct log_item item;
+		assert_int_equal(log_reader_next(r, &item, NULL), 1);
+		AUTO_FREE char *late = xasprintf("\nlate %u", tail);
+		put(&l->out, late);
+		put(&l->err, late);
+		AUTO_FREE char *rest = all(r);
+		assert_null(strstr(rest, late + 1));
+		log_reader_free(r);
+	}
+	struct log_reader *none = reader_of("/tmp/no/such/dir", 0, 5, false);
+	AUTO_FREE char *text = all(none);
+	assert_string_equal(text, "");
+	log_reader_free(none);
+}
+
+// A busy application: whatever is written while it is read, as many lines come as were asked for.
+static void a_tail_of_a_busy_log_is_as_long_as_asked_for(void **state)
+{
+	struct logs *l = *state;
+	for (unsigned n = 0; n < 3000; n++) {
+		AUTO_FREE char *line = xasprintf("line %u %0*d\n", n, (int)(n % 700), 0);
+		put(n % 3 ? &l->out : &l->err, line);
+	}
+	struct log_reader *r = reader_of(l->out.dir, 0, 200, false);
+	struct log_item item;
+	unsigned lines = 0;
+	for (int got; (got = log_reader_next(r, &item, NULL)) != 0; lines++) {
+		assert_int_equal(got, 1);
+		put(&l->out, "one more\n");
+		put(&l->err, "two more\n");
+		assert_int_equal(memcmp(item.text, "line 2", 6), 0);
+	}
+	assert_int_equal(lines, 200);
+	log_reader_free(r);
+}
+
 static void pause_until(uint64_t ms)
 {
 	while (realtime_ms() < ms)
@@ -461,6 +503,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LOG_TEST(gives_lines_of_both_streams_in_order),
 		LOG_TEST(gives_the_last_lines),
+		LOG_TEST(gives_nothing_that_is_written_meanwhile),
+		LOG_TEST(a_tail_of_a_busy_log_is_as_long_as_asked_for),
 		LOG_TEST(every_line_has_its_time),
 		LOG_TEST(merges_instances_by_time),
 		LOG_TEST(splits_long_lines),
