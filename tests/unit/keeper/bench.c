@@ -32,9 +32,13 @@ static void append_line(const char *path, const char *line)
 	close(fd);
 }
 
-// Starts `sh job` so that its parent is gone at once, as crun does with a container's init.
+// Starts what the file `job` says, so that its parent is gone at once, as crun does with a container's init. The file
+// is read before the pid is told: the next job may be in it then.
 static void run_job(const char *data)
 {
+	AUTO_FREE char *job = xasprintf("%s/job", data);
+	AUTO_BUF struct buf script = BUF_INIT(65536);
+	file_read(job, &script, NULL);
 	pid_t middle = fork();
 	if (middle == 0) {
 		pid_t pid = fork();
@@ -42,8 +46,7 @@ static void run_job(const char *data)
 			sigset_t none;
 			sigemptyset(&none);
 			sigprocmask(SIG_SETMASK, &none, NULL);
-			AUTO_FREE char *job = xasprintf("%s/job", data);
-			execl("/bin/sh", "sh", job, NULL);
+			execl("/bin/sh", "sh", "-c", buf_str(&script), NULL);
 			_exit(127);
 		}
 		AUTO_FREE char *path = xasprintf("%s/job.pid", data);
