@@ -15,6 +15,12 @@ void log_init(const char *part)
 		log_threshold = LOG_LEVEL_DEBUG;
 }
 
+void log_quiet(void)
+{
+	if (str_empty(getenv("DIALTONE_LOG")))
+		log_threshold = LOG_LEVEL_ERROR;
+}
+
 void log_line(enum log_level level, const char *fmt, ...)
 {
 	static const char *const names[] = { "debug", "info", "warn", "error" };

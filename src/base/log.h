@@ -10,6 +10,9 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
 // in the environment lowers it.
 void log_init(const char *part);
 
+// For the command line, whose standard error is for people: errors only, unless DIALTONE_LOG says otherwise.
+void log_quiet(void);
+
 void log_line(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)

@@ -1,5 +1,6 @@
 #include "cli/main.h"
 
+#include "base/log.h"
 #include "base/str.h"
 #include "cli/output.h"
 
@@ -316,6 +317,7 @@ static int run_command(struct cli *cli, int argc, char **argv)
 int cli_main(int argc, char **argv)
 {
 	struct cli cli = { 0 };
+	log_quiet();
 	if (argc < 2 || str_eq(argv[1], "--help") || str_eq(argv[1], "-h")) {
 		cli_help(NULL);
 		return argc < 2 ? CLI_USAGE : CLI_OK;
