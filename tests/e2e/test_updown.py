@@ -87,12 +87,17 @@ def test_up_takes_over_what_lives(lab, killed):
     for part in killed:
         os.kill(lab.pid(part), signal.SIGKILL)
     if "up" in killed:
-        lab.up()
+        said = lab.up().stdout
+        found = "running without a keeper" if "keeper" in killed else f"process {before['keeper']}) was running without"
+        assert found in said, said
+        assert lab.pid("up")
+        lab.kill("keeper")  # and the new supervisor does what the old one did
     wait_for("all parts", lambda: all(parts(lab).values()))
     after = parts(lab)
     for part in ("server", "agent", "router"):
         assert (after[part] == before[part]) == (part not in killed), (part, before, after)
     assert lab.cli("status").returncode == 0
+    assert "already up" in lab.up().stdout
 
 
 def test_a_changed_address_is_taken_also_over_a_living_keeper(lab):
