@@ -95,6 +95,7 @@ struct instance {
 	bool start_failed; // on the way to LIFE_FAILED
 	bool over;	   // by its restart policy
 	bool crashed;	   // cleaning after an end that nobody asked for
+	bool late;	   // likewise, of a run that was not ready in time
 	unsigned tries;	   // to start, in a row, that failed
 	unsigned pulls;	   // that had to wait
 	uint64_t delay_ms; // of the next backoff

@@ -217,6 +217,7 @@ static void starting(struct instance *instance)
 		const struct probe_result *last = life_last_probe(instance);
 		life_say(instance, "not ready within %u ms of its start: %s", a->health.grace_ms,
 			 last ? last->detail : "no probe has ended");
+		instance->late = true;
 		end_run(instance, true, LIFE_TERM);
 	}
 }
@@ -277,22 +278,30 @@ static void kill_it(struct instance *instance)
 		life_move(instance, LIFE_CLEAN);
 }
 
+// A run that never was ready had its time: the next one waits, however long this one took.
+static void count_crash(struct instance *instance)
+{
+	uint64_t run_ms = instance->late ? 0 : monotonic_ms() - instance->run_since_ms;
+	if (instance->late && !instance->count.in_row)
+		instance->count.in_row = 1;
+	instance->restarts++;
+	instance->delay_ms = restart_delay_ms(&instance->count, &life_wants(instance)->restart, run_ms,
+					      &instance->world->rng);
+}
+
 // Where a removed container leads: stopped, failed, or to the next run.
 static void cleaned(struct instance *instance)
 {
 	bool ran = instance->running.pid != 0 && instance->started;
 	bool crashed = instance->crashed && ran;
-	uint64_t run_ms = monotonic_ms() - instance->run_since_ms;
 	bool clean_exit = life_account(instance);
 	instance->crashed = false;
 	instance->delay_ms = 0;
 	if (crashed && !restart_wanted(&life_wants(instance)->restart, clean_exit))
 		instance->over = true;
-	if (crashed) {
-		instance->restarts++;
-		instance->delay_ms = restart_delay_ms(&instance->count, &life_wants(instance)->restart, run_ms,
-						      &instance->world->rng);
-	}
+	if (crashed)
+		count_crash(instance);
+	instance->late = false;
 	if (life_stop_wanted(instance) || instance->over)
 		life_move(instance, LIFE_FORGET);
 	else if (instance->start_failed)

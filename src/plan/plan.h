@@ -183,14 +183,13 @@ struct plan {
 //  - Indexes 0 … wanted-1 have one instance each; a missing one is placed at once.
 //  - An instance of another release or restart number gets a replacement with its own index, at most surge of them at a
 //    time (those on their way out count), and is stopped when the replacement is ready. What does not serve goes first.
-//  - When an instance of the wanted release crashes or cannot start, no further replacement is made in the whole app
-//  and
-//    missing ones are placed with the release that still serves; a further release, also an earlier one, starts anew.
+//  - When an instance of the wanted release crashes again after its immediate restart, or cannot start, no further
+//    replacement is made in the whole app, and missing ones are placed with the release that still serves; a further
+//    release, also an earlier one, starts anew.
 //  - More than wanted: stopped, unless it serves and fewer than wanted would be ready without it.
 //  - An instance that was not heard of since the server started may be serving: it is not stopped for being idle.
 //  - A node silent for lost_ms is lost, unless all are silent: then this side is taken to be cut off, and nothing
-//  moves.
-//    What ran on it is stopped when (and only if) there is a place for its replacement.
+//    moves. What ran on it is stopped when (and only if) there is a place for its replacement.
 //  - An instance that ended for good by its own rule (STOPPED while wanted to run) is left as it is.
 void plan_make(const struct plan_input *input, struct plan *ret);
 void plan_clear(struct plan *plan);

@@ -85,10 +85,11 @@ static inline bool placement_is_wanted(const struct planner *planner, const stru
 	return placement->release == app->release && placement->restart == app->restart;
 }
 
-// Crashes, or cannot start.
+// Crashes, or cannot start. One crash is nothing yet: it was restarted at once and may well come up; the next one makes
+// it wait (BACKOFF), and from then on it fails until it is ready.
 static inline bool placement_fails(const struct plan_placement *placement)
 {
 	bool restarting = placement->state == INSTANCE_PENDING || placement->state == INSTANCE_STARTING;
 	bool failing = placement->state == INSTANCE_BACKOFF || placement->state == INSTANCE_FAILED;
-	return !placement->unheard && (failing || (restarting && placement->restarts));
+	return !placement->unheard && (failing || (restarting && placement->restarts > 1));
 }

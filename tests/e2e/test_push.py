@@ -1,5 +1,6 @@
 """What a push says: to a person who made a mistake, whose app does not come up, whose build fails."""
 import subprocess
+import time
 
 import pytest
 
@@ -144,3 +145,27 @@ def test_an_app_that_listens_elsewhere_is_told(platform, folder):
     said = platform.push(folder, check=False)
     assert said.returncode == CLI_NOT_SERVING, said.stderr
     assert "error: deaf does not come up: web.0 was stopped: not ready within 1000 ms" in said.stderr, said.stderr
+
+
+def test_one_crash_at_the_start_is_no_failure(platform, folder):
+    # Its first run waits for a moment and then crashes; the second comes after that moment and serves.
+    source = (APPS / "hello-c" / "hello.c").read_text().replace("int main(", "int run_web(")
+    (folder / "late.c").write_text(source + """
+#include <time.h>
+#include <unistd.h>
+int main(void)
+{
+	time_t up = atol(getenv("UP_AT"));
+	if (time(NULL) >= up)
+		return run_web();
+	while (time(NULL) < up)
+		usleep(10000);
+	return 7;
+}
+""")
+    subprocess.run(["gcc", "-static", "-o", folder / "hello", folder / "late.c"], check=True)
+    manifest(folder, f"name: late\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\nenv:\n  UP_AT: '{int(time.time()) + 5}'\n")
+    platform.push(folder, "--timeout", "60s")
+    assert [i["restarts"] for i in platform.ready("late", 1)] == [1]
+    assert "crashed" in [e["type"] for e in platform.json("events", "late")["items"]]
+    assert "failing" not in [e["type"] for e in platform.json("events", "late")["items"]]

@@ -19,7 +19,11 @@ void world_disarm_node(struct world *world, uint32_t node)
 static void crash(struct world *world, struct sim_instance *instance)
 {
 	uint32_t doubled = instance->restarts < 4 ? instance->restarts : 4;
-	instance->restarts++;
+	if (!instance->restarts++ && world_chance(world, 800)) { // at once; what was late waits already now
+		instance->state = INSTANCE_STARTING;
+		instance->next_ms = world->now_ms + world_between(world, 100, 4000);
+		return;
+	}
 	instance->state = INSTANCE_BACKOFF;
 	instance->next_ms = world->now_ms + (world_between(world, 200, 1000) << doubled);
 }

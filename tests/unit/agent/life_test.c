@@ -62,6 +62,25 @@ static void first_crash_restarts_at_once_then_backs_off(void **state UNUSED)
 	fake_free(fake);
 }
 
+// However long the grace is: a run that never was ready is no good run that begins a new row, nor worth another at once.
+static void what_is_not_ready_in_time_waits(void **state UNUSED)
+{
+	struct fake *fake = fake_new(4);
+	struct instance *i = fake_instance(fake, "a");
+	struct assignment *a = &i->order->assignment;
+	a->health = (struct health){ .type = HEALTH_TCP, .interval_ms = 10, .timeout_ms = 20, .grace_ms = 60 };
+	a->port = 1; // refused
+	fake->next_address = 0x7f000000;
+	a->restart.reset_ms = 1;
+	a->restart.backoff_ms = a->restart.cap_ms = 60000;
+	fake_until_state(fake, i, LIFE_BACKOFF);
+	assert_int_equal(i->restarts, 1);
+	assert_int_equal(instance_reported_state(i), INSTANCE_BACKOFF);
+	assert_true(i->delay_ms >= 48000);
+	assert_non_null(strstr(i->message, "not ready within 60 ms"));
+	fake_free(fake);
+}
+
 static void policy_never_ends(void **state UNUSED)
 {
 	struct fake *fake = fake_new(4);
@@ -311,6 +330,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(starts_and_is_ready),
 		cmocka_unit_test(first_crash_restarts_at_once_then_backs_off),
+		cmocka_unit_test(what_is_not_ready_in_time_waits),
 		cmocka_unit_test(policy_never_ends),
 		cmocka_unit_test(stops_in_order),
 		cmocka_unit_test(kills_who_does_not_listen),

@@ -179,6 +179,30 @@ static void failed_rollout(void **state UNUSED)
 	plan_clear(&bed.plan);
 }
 
+static void one_crash_is_tolerated(void **state UNUSED)
+{
+	struct bed bed;
+	bed_init(&bed, 3, 1);
+	add(&bed, 0, 1, INSTANCE_READY);
+	struct plan_placement *new = add(&bed, 0, 2, INSTANCE_STARTING);
+	new->restarts = 1; // restarted at once
+	expect(&bed, "");
+	expect_rollout(&bed, ROLLOUT_ROLLING);
+	new->state = INSTANCE_UNREADY; // and again: being cleaned up
+	expect(&bed, "");
+	expect_rollout(&bed, ROLLOUT_ROLLING);
+	new->state = INSTANCE_BACKOFF;
+	new->restarts = 2;
+	expect(&bed, "");
+	expect_rollout(&bed, ROLLOUT_FAILED);
+	new->state = INSTANCE_STARTING; // a further attempt does not hide it
+	expect(&bed, "");
+	expect_rollout(&bed, ROLLOUT_FAILED);
+	new->state = INSTANCE_READY;
+	expect(&bed, "stop #0");
+	plan_clear(&bed.plan);
+}
+
 static void broken_first_and_at_once(void **state UNUSED)
 {
 	struct bed bed;
@@ -425,6 +449,7 @@ int main(void)
 		cmocka_unit_test(new_before_old),
 		cmocka_unit_test(restart_rolls),
 		cmocka_unit_test(failed_rollout),
+		cmocka_unit_test(one_crash_is_tolerated),
 		cmocka_unit_test(broken_first_and_at_once),
 		cmocka_unit_test(what_is_coming_is_not_broken),
 		cmocka_unit_test(broken_makes_room),
