@@ -175,8 +175,10 @@ int container_create(struct container_host *host, const struct container_spec *s
 int container_start(struct container_host *host, const char *id, struct err *err)
 {
 	CLEANUP(crun_clear) struct crun crun = CRUN_INIT;
+	AUTO_CLOSE int init = crun_open_init(host, id);
 	crun.words[0] = "start";
 	crun.words[1] = id;
+	crun.init_fd = init;
 	int r = crun_run(host, &crun, err);
 	return r < 0 ? err_wrap(err, "cannot start '%s'", id) : 0;
 }

@@ -17,7 +17,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-enum { CRUN_MS = 120000, CONSOLE_MS = 5000, OPTIONS = 5, LOG_SIZE = 1024 };
+enum { CRUN_MS = 120000, INIT_GONE_MS = 500, CONSOLE_MS = 5000, OPTIONS = 5, LOG_SIZE = 1024 };
 
 int crun_spawn(const struct container_host *host, struct crun *crun, struct err *err)
 {
@@ -59,19 +59,28 @@ static void read_log(int fd, char text[LOG_SIZE])
 	text[strcspn(text, "\n")] = '\0';
 }
 
+static bool ended_within(int pidfd, int other_fd, int ms)
+{
+	struct pollfd ended[] = { { .fd = pidfd, .events = POLLIN }, { .fd = other_fd, .events = POLLIN } };
+	int n;
+	while ((n = poll(ended, ARRAY_LEN(ended), ms)) < 0 && errno == EINTR)
+		;
+	return n > 0;
+}
+
 int crun_wait(struct crun *crun, struct err *err)
 {
-	struct pollfd ended = { .fd = crun->pidfd, .events = POLLIN };
-	int n;
-	while ((n = poll(&ended, 1, CRUN_MS)) < 0 && errno == EINTR)
-		;
-	if (n == 0)
+	bool any = ended_within(crun->pidfd, crun->init_fd, CRUN_MS);
+	bool ended = any && ended_within(crun->pidfd, -1, crun->init_fd < 0 ? 0 : INIT_GONE_MS);
+	if (!ended)
 		pidfd_signal(crun->pidfd, SIGKILL);
 
 	int status = 0;
 	while (waitpid(crun->pid, &status, 0) < 0 && errno == EINTR)
 		;
-	if (n == 0)
+	if (any && !ended)
+		return err_set(err, -ESRCH, "crun %s: the container's first process has ended", crun->words[0]);
+	if (!any)
 		return err_set(err, -ETIMEDOUT, "crun %s did not end within %d s", crun->words[0], CRUN_MS / 1000);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;

@@ -12,6 +12,7 @@ struct crun {
 	const char *words[CRUN_WORDS];
 	int stdin_fd, stdout_fd, stderr_fd; // -1: /dev/null
 	int pass_fd;                        // further descriptor, or -1
+	int init_fd; // of the container's init, or -1: when that ends, so does what crun could wait for
 
 	pid_t pid;
 	int pidfd;
@@ -19,10 +20,17 @@ struct crun {
 };
 
 #define CRUN_INIT                                                                                                      \
-	((struct crun){ .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .pass_fd = -1, .pidfd = -1, .log_fd = -1 })
+	((struct crun){ .stdin_fd = -1,                                                                                \
+			.stdout_fd = -1,                                                                               \
+			.stderr_fd = -1,                                                                               \
+			.pass_fd = -1,                                                                                 \
+			.init_fd = -1,                                                                                 \
+			.pidfd = -1,                                                                                   \
+			.log_fd = -1 })
 
 int crun_spawn(const struct container_host *host, struct crun *crun, struct err *err);
-// Waits; crun is killed after two minutes. An exit status other than 0 is -EIO with crun's own words.
+// Waits; crun is killed after two minutes, or half a second after the init (crun start waits for an init that was
+// killed until for ever). An exit status other than 0 is -EIO with crun's own words.
 int crun_wait(struct crun *crun, struct err *err);
 int crun_run(const struct container_host *host, struct crun *crun, struct err *err);
 void crun_clear(struct crun *crun); // closes; does not end the process

@@ -1,9 +1,12 @@
 // Containers from end to end, with the real crun.
 #include "stage.h"
 
+#include "agent/container/crun.h"
+
 #include "base/clock.h"
 #include "base/str.h"
 #include "io/file.h"
+#include "io/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -244,16 +247,15 @@ static void failed_create_says_why(void **state)
 	instance_clear(&instance, &stage);
 }
 
-static void missing_command_ends_127(void **state)
+static void missing_command_is_named(void **state)
 {
 	(void)state;
 	static const char *const words[] = { "no-such-program", NULL };
 	struct instance instance;
-	AUTO_BUF struct buf output = BUF_INIT(1 << 16);
+	struct err err = { 0 };
 	instance_init(&instance, &stage, "missing", words);
-	int status = run(&instance, &output);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 0);
-	assert_non_null(strstr(buf_str(&output), "No such file"));
+	assert_int_equal(container_create(stage.host, &instance.spec, &instance.pid, NULL, &err), -ENOEXEC);
+	assert_non_null(strstr(err.text, "'no-such-program'"));
 	instance_clear(&instance, &stage);
 }
 
@@ -302,7 +304,7 @@ static void exec_runs_beside(void **state)
 {
 	(void)state;
 	static const char *const cat[] = { "probe", "cat", NULL }, *const fail[] = { "probe", "exit", "7", NULL };
-	static const char *const env[] = { "probe", "env", NULL }, *const missing[] = { "nothing", NULL };
+	static const char *const env[] = { "probe", "env", NULL };
 	static const char *const by_name[] = { "probe", "open-stdout", NULL };
 	struct instance instance;
 	instance_init(&instance, &stage, "exec", wait_words);
@@ -318,14 +320,23 @@ static void exec_runs_beside(void **state)
 	assert_non_null(strstr(buf_str(&output), "EXTRA=yes"));
 	assert_non_null(strstr(buf_str(&output), "uid 1000 gid 1000"));
 	assert_int_equal(exec("exec", by_name, 1000, "", &output), 0);
-	assert_true(WEXITSTATUS(exec("exec", missing, 1000, "", &output)) != 0);
-	while (waitpid(-1, NULL, WNOHANG) > 0) // crun does not wait for what could not be run; the subreaper must
-		;
-	instance_clear(&instance, &stage);
 
-	struct container_exec spec = { .words = cat, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 };
+	static const char *const missing[] = { "nothing", NULL };
+	struct container_exec spec = { .words = missing,
+				       .env = (const char *const[]){ "PATH=/bin", NULL },
+				       .uid = 1000,
+				       .gid = 1000,
+				       .stdin_fd = -1,
+				       .stdout_fd = -1,
+				       .stderr_fd = -1 };
 	pid_t pid;
 	int pidfd;
+	struct err err = { 0 };
+	assert_int_equal(container_exec(stage.host, "exec", &spec, &pid, &pidfd, NULL, &err), -ENOEXEC);
+	assert_non_null(strstr(err.text, "'nothing'"));
+	instance_clear(&instance, &stage);
+
+	spec.words = cat;
 	assert_int_equal(container_exec(stage.host, "exec", &spec, &pid, &pidfd, NULL, NULL), -ESRCH);
 }
 
@@ -441,6 +452,36 @@ static void exec_is_signalled(void **state)
 	instance_clear(&instance, &stage);
 }
 
+static pid_t sleeper(int *ret_pidfd)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		for (;;)
+			pause();
+	}
+	*ret_pidfd = pidfd_open_cloexec(pid);
+	assert_true(*ret_pidfd >= 0);
+	return pid;
+}
+
+// crun start by itself waits for ever for an init that is killed while it opens its FIFO.
+static void crun_is_not_waited_for_when_the_init_is_dead(void **state)
+{
+	(void)state;
+	CLEANUP(crun_clear) struct crun crun = CRUN_INIT;
+	AUTO_CLOSE int init_fd = -1;
+	struct err err = { 0 };
+	pid_t init = sleeper(&init_fd);
+	crun.words[0] = "start";
+	crun.pid = sleeper(&crun.pidfd);
+	crun.init_fd = init_fd;
+	assert_int_equal(kill(init, SIGKILL), 0);
+	uint64_t began_ms = monotonic_ms();
+	assert_int_equal(crun_wait(&crun, &err), -ESRCH);
+	assert_true(monotonic_ms() - began_ms < 10000);
+	assert_int_equal(waitpid(init, NULL, 0), init);
+}
+
 static void one_off_on_a_terminal(void **state)
 {
 	(void)state;
@@ -533,12 +574,13 @@ int main(int argc, char **argv)
 		cmocka_unit_test(delete_ends_and_repeats),
 		cmocka_unit_test(half_made_is_cleaned),
 		cmocka_unit_test(failed_create_says_why),
-		cmocka_unit_test(missing_command_ends_127),
+		cmocka_unit_test(missing_command_is_named),
 		cmocka_unit_test(exec_runs_beside),
 		cmocka_unit_test(exec_right_after_start),
 		cmocka_unit_test(exec_is_as_hard),
 		cmocka_unit_test(exec_on_a_terminal),
 		cmocka_unit_test(exec_is_signalled),
+		cmocka_unit_test(crun_is_not_waited_for_when_the_init_is_dead),
 		cmocka_unit_test(one_off_on_a_terminal),
 		cmocka_unit_test(build_container),
 		cmocka_unit_test(many_at_once),
