@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-enum { PING_MS = 15000, EVENT_MAX = 4 << 20 };
+enum { PING_MS = 15000, EVENT_MAX = 4 << 20, ID_MAX = 4096 };
 
 // Whose lines: lives as long as the answer, since items of a finished source may still come.
 struct log_source {
@@ -17,8 +17,9 @@ struct log_source {
 	uint32_t index;
 };
 
-// A place in the merged stream: the n-th item (from 1) of those with this time. It is each event's id, so that a reader
-// whose connection broke goes on exactly behind what it has seen.
+// A place in the merged stream: the n-th item (from 1) of those with this time. It is each event's id, with the places at
+// which lines have begun of which there was no end yet, so that a reader whose connection broke goes on exactly behind
+// what it has seen: TIME.N, and for each such stream ~INSTANCE.o|e.SEGMENT.RECORD.OFFSET.
 struct log_place {
 	uint64_t time_ns, n;
 };
@@ -35,6 +36,7 @@ struct log_answer {
 	struct buf out;
 	struct log_place after; // what the reader has seen; time_ns 0: nothing
 	struct log_place at;	// of the last item
+	char *unfinished;	// behind `after`: "~INSTANCE.o.…" or NULL
 };
 
 static void answer_free(struct log_answer *answer)
@@ -54,14 +56,37 @@ static void answer_free(struct log_answer *answer)
 	buf_clear(&answer->out);
 	free(answer->app_uid);
 	free(answer->process);
+	free(answer->unfinished);
 	free(answer);
+}
+
+static bool is_later(const struct log_place *a, const struct log_place *b)
+{
+	return a->time_ns > b->time_ns || (a->time_ns == b->time_ns && a->n > b->n);
+}
+
+static void add_unfinished(void *arg_source, enum log_stream stream, const struct log_position *at, void *arg)
+{
+	const struct log_source *source = arg_source;
+	buf_addf(arg, "~%s.%c.%u.%u.%u", source->id, stream == LOG_ERR ? 'e' : 'o', at->segment, at->record, at->offset);
+}
+
+static void write_id(const struct log_answer *answer, struct buf *id)
+{
+	const struct log_place *place = is_later(&answer->at, &answer->after) ? &answer->at : &answer->after;
+	if (!place->n)
+		return;
+	buf_addf(id, "%llu.%llu", (unsigned long long)place->time_ns, (unsigned long long)place->n);
+	if (answer->follow)
+		log_reader_unfinished(answer->reader, add_unfinished, id);
 }
 
 static void put_event(struct log_answer *answer, const char *event, json_t *json)
 {
 	AUTO_FREE char *text = json_dumps(json, JSON_COMPACT);
-	AUTO_FREE char *id = answer->at.n ? xasprintf("%llu.%llu", (unsigned long long)answer->at.time_ns,
-						      (unsigned long long)answer->at.n) : NULL;
+	AUTO_BUF struct buf id_text = BUF_INIT(ID_MAX);
+	write_id(answer, &id_text);
+	const char *id = buf_len(&id_text) ? buf_str(&id_text) : NULL;
 	json_decref(json);
 	buf_reset(&answer->out);
 	if (text && sse_write(&answer->out, event, id, text, strlen(text)) == 0)
@@ -103,8 +128,7 @@ static bool move_to(struct log_answer *answer, const struct log_item *item)
 		answer->at.n++;
 	else if (item->time_ns > answer->at.time_ns)
 		answer->at = (struct log_place){ item->time_ns, 1 };
-	const struct log_place *after = &answer->after;
-	return item->time_ns > after->time_ns || (item->time_ns == after->time_ns && answer->at.n > after->n);
+	return item->moved || is_later(&(struct log_place){ item->time_ns, answer->at.n }, &answer->after);
 }
 
 static void put_item(struct log_answer *answer, const struct log_item *item)
@@ -162,6 +186,19 @@ static bool wants(const struct log_answer *answer, const char *app_uid, const ch
 	return str_eq(answer->app_uid, app_uid) && (!answer->process || str_eq(answer->process, process));
 }
 
+// Has the source's streams go on with the lines that the reader has seen the beginning of.
+static void move_source(struct log_answer *answer, struct log_source *source)
+{
+	size_t n = strlen(source->id);
+	for (const char *at = answer->unfinished; at; at = strchr(at + 1, '~')) {
+		struct log_position to;
+		char stream;
+		if (strncmp(at + 1, source->id, n) == 0 &&
+		    sscanf(at + 1 + n, ".%c.%u.%u.%u", &stream, &to.segment, &to.record, &to.offset) == 4)
+			log_reader_move(answer->reader, source, stream == 'e' ? LOG_ERR : LOG_OUT, &to);
+	}
+}
+
 static void add_source(struct log_answer *answer, const char *id, const char *process, uint32_t index)
 {
 	struct log_source *source = xcalloc(1, sizeof(*source));
@@ -169,6 +206,7 @@ static void add_source(struct log_answer *answer, const char *id, const char *pr
 	list_append(&answer->sources, &source->link);
 	AUTO_FREE char *dir = agent_log_dir(answer->agent, id);
 	log_reader_add(answer->reader, dir, source);
+	move_source(answer, source);
 }
 
 static void add_all(struct log_answer *answer)
@@ -199,9 +237,13 @@ static int read_number(struct http_exchange *x, const char *query, const char *n
 	return -EINVAL;
 }
 
-static int read_place(struct http_exchange *x, const char *query, struct log_place *ret)
+static int read_place(struct http_exchange *x, const char *query, struct log_place *ret, char **ret_unfinished)
 {
 	AUTO_FREE char *text = http_query_get(query, "after");
+	char *unfinished = text ? strchr(text, '~') : NULL;
+	*ret_unfinished = unfinished ? xstrdup(unfinished) : NULL;
+	if (unfinished)
+		*unfinished = '\0';
 	char *dot = text ? strchr(text, '.') : NULL;
 	if (dot)
 		*dot = '\0';
@@ -227,8 +269,9 @@ void endpoint_logs(struct agent *agent, struct http_exchange *x)
 		return;
 	}
 	struct log_place after = { 0 };
+	AUTO_FREE char *unfinished = NULL;
 	if (read_number(x, query, "since_ms", &spec.since_ms) < 0 || read_number(x, query, "tail", &spec.tail) < 0 ||
-	    read_place(x, query, &after) < 0)
+	    read_place(x, query, &after, &unfinished) < 0)
 		return;
 	if (after.time_ns) {
 		spec.since_ms = after.time_ns / 1000000;
@@ -244,6 +287,7 @@ void endpoint_logs(struct agent *agent, struct http_exchange *x)
 		.reader = log_reader_new(&spec),
 		.out = BUF_INIT(EVENT_MAX),
 		.after = after,
+		.unfinished = TAKE_PTR(unfinished),
 	};
 	list_init(&answer->sources);
 	list_append(&agent->log_answers, &answer->link);

@@ -227,9 +227,8 @@ int spool_open(struct spool *spool, const char *dir, const char *stream, struct 
 	bool sound = read_index(&s) && fstat(s.segment_fd, &st) == 0;
 	if (sound) {
 		s.size = (uint32_t)st.st_size;
-		uint64_t changed_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
 		if (s.size > s.described)
-			describe(&s, changed_ns);
+			describe(&s, realtime_ns()); // what is new to a reader is never older than what was there
 	}
 	*spool = s;
 	// After a power cut the index may tell of bytes that never reached the disk: leave that segment as it is.

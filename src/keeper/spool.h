@@ -20,7 +20,7 @@ struct spool {
 	int last_error;         // why bytes are being discarded now; 0: they are not
 };
 
-// Goes on where a predecessor stopped: bytes it could not describe any more get the segment's modification time.
+// Goes on where a predecessor stopped: bytes it could not describe any more get the present time.
 // stream must outlive the spool. On an error the spool is usable: what it drains is tried again, else discarded.
 int spool_open(struct spool *spool, const char *dir, const char *stream, struct err *err);
 void spool_close(struct spool *spool);

@@ -23,7 +23,9 @@ void passthrough_logs(struct request *rq)
 		return;
 	const char *query = http_exchange_request(rq->x)->query;
 	const char *after = http_header_get(&http_exchange_request(rq->x)->headers, "last-event-id");
-	bool again = !str_empty(after) && strspn(after, "0123456789.") == strlen(after);
+	// As the agent writes it; nothing that means something in a query.
+	static const char of_id[] = "0123456789.~-_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	bool again = !str_empty(after) && strspn(after, of_id) == strlen(after);
 	AUTO_FREE char *target = xasprintf("/logs?app_uid=%s%s%s%s%s", app->app.uid, again ? "&after=" : "",
 					   again ? after : "", *query ? "&" : "", query);
 	relay_start(rq, &(struct relay_spec){ .method = "GET", .target = target });
@@ -31,16 +33,12 @@ void passthrough_logs(struct request *rq)
 
 // ---- exec and run
 
-// The words of a command for the audit trail.
-static char *command_text(const json_t *body)
+// A command for the audit trail: its program. What follows may hold passwords, and the trail is kept for long.
+static char *command_text(const struct request *rq)
 {
-	AUTO_BUF struct buf text = BUF_INIT(1024);
-	size_t i;
-	json_t *word;
-	json_array_foreach(json_object_get(body, "command"), i,
-			   word) if (buf_addf(&text, "%s%.200s", i ? " " : "",
-					      json_is_string(word) ? json_string_value(word) : "?") < 0) break;
-	return xstrdup(buf_len(&text) ? buf_str(&text) : "");
+	const struct exec_request *asked = rq->object;
+	uint32_t more = asked->command_count - 1;
+	return xasprintf("%.200s with %u argument%s", asked->command[0], more, more == 1 ? "" : "s");
 }
 
 static struct placement_entry *named_instance(struct request *rq, const struct app_entry *app)
@@ -68,7 +66,7 @@ void passthrough_exec(struct request *rq)
 	struct app_entry *app = request_app(rq);
 	if (!app || !named_instance(rq, app))
 		return;
-	AUTO_FREE char *command = command_text(rq->body);
+	AUTO_FREE char *command = command_text(rq);
 	AUTO_FREE char *detail = xasprintf("exec in %s: %s", request_param(rq, "instance"), command);
 	AUTO_FREE char *key = xasprintf("v1/apps/%s", app->key);
 	audited(rq, key, detail, exec);
@@ -103,7 +101,7 @@ void passthrough_run(struct request *rq)
 	struct app_entry *app = request_app(rq);
 	if (!app)
 		return;
-	AUTO_FREE char *command = command_text(rq->body);
+	AUTO_FREE char *command = command_text(rq);
 	AUTO_FREE char *detail = xasprintf("run: %s", command);
 	AUTO_FREE char *key = xasprintf("v1/apps/%s", app->key);
 	audited(rq, key, detail, run);

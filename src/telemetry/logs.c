@@ -51,6 +51,32 @@ void log_reader_add(struct log_reader *reader, const char *dir, void *source)
 	}
 }
 
+void log_reader_unfinished(const struct log_reader *reader,
+			   void (*tell)(void *source, enum log_stream stream, const struct log_position *at, void *arg),
+			   void *arg)
+{
+	struct track *t;
+	LIST_EACH(t, &reader->tracks, link) {
+		if (!t->begun && !t->part_given)
+			continue;
+		struct log_position here = { t->number, t->record, t->at };
+		tell(t->source, t->stream, t->begun || t->has_item ? &t->line_at : &here, arg);
+	}
+}
+
+void log_reader_move(struct log_reader *reader, void *source, enum log_stream stream, const struct log_position *to)
+{
+	struct track *t;
+	LIST_EACH(t, &reader->tracks, link) {
+		if (t->source != source || t->stream != stream)
+			continue;
+		t->moved = true;
+		t->move_to = *to;
+		if (reader->begun)
+			track_move(t, NULL);
+	}
+}
+
 void log_reader_finish(struct log_reader *reader, void *source)
 {
 	struct track *t;
@@ -67,10 +93,10 @@ static int begin(struct log_reader *r, struct err *err)
 	struct track *t;
 	LIST_EACH(t, &r->tracks, link) {
 		uint64_t found = 0;
-		int e = track_seek(t, r->spec.since_ms * 1000000, err);
+		int e = t->moved ? track_move(t, err) : track_seek(t, r->spec.since_ms * 1000000, err);
 		if (!r->spec.follow)
 			track_limit(t);
-		if (e == 0 && r->spec.tail != LOG_TAIL_ALL)
+		if (e == 0 && !t->moved && r->spec.tail != LOG_TAIL_ALL)
 			e = track_seek_tail(t, r->spec.tail, &found, err);
 		if (e < 0)
 			return e;
@@ -141,9 +167,11 @@ int log_reader_next(struct log_reader *reader, struct log_item *ret, struct err 
 			return 0;
 		}
 		t->has_item = false;
+		t->part_given = t->item.continued;
 		if (is_skipped(reader, &t->item))
 			continue;
 		*ret = t->item;
+		ret->moved = t->moved;
 		return 1;
 	}
 }

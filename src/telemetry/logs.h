@@ -23,6 +23,7 @@ struct log_item {
 	const char *text;
 	size_t len;
 	bool continued; // the same line goes on in the next item of this stream
+	bool moved;     // of a stream that log_reader_move has placed
 	// LOG_GAP: output at this place was dropped: the spool was full (oldest first), or the disk was.
 	uint64_t lost_bytes, lost_lines;
 };
@@ -45,6 +46,20 @@ void log_reader_free(struct log_reader *reader); // NULL is fine
 // Adds an instance's log directory; one that does not exist (yet) is empty. With follow, a source may be added at any
 // time; `tail` then no longer applies to it, since_ms does.
 void log_reader_add(struct log_reader *reader, const char *dir, void *source);
+
+// A reader that is to go on where another one stopped asks for what is later than the last item, and moves the streams
+// that were in the middle of a line then: their next item may be older than that one.
+struct log_position {
+	uint32_t segment, record, offset;
+};
+
+// Tells of each stream of which a part of a line, and not its end, was read: where the part that was not given begins.
+void log_reader_unfinished(const struct log_reader *reader,
+			   void (*tell)(void *source, enum log_stream stream, const struct log_position *at, void *arg),
+			   void *arg);
+
+// After log_reader_add: the stream begins there, whatever since_ms and tail say.
+void log_reader_move(struct log_reader *reader, void *source, enum log_stream stream, const struct log_position *to);
 
 // The source ends: what is there is still given, its unfinished line too, then it is dropped.
 void log_reader_finish(struct log_reader *reader, void *source);

@@ -120,6 +120,23 @@ int track_seek(struct track *track, uint64_t since_ns, struct err *err)
 	return r;
 }
 
+int track_move(struct track *track, struct err *err)
+{
+	const struct log_position *to = &track->move_to;
+	track->has_item = track->skip = false;
+	int r = track_open_segment(track, to->segment, err);
+	if (r <= 0)
+		return r;
+	uint32_t records = count_records(track);
+	track->record = to->record < records ? to->record : records;
+	track->end = end_before(track, track->record);
+	track->at = to->offset < track->end ? to->offset : track->end;
+	uint32_t before = track->record ? track->record - 1 : 0;
+	track->time_ns = ordered_record(track, &before).time_ns;
+	track->part_given = true; // until the next item, this is where the reader stands
+	return 0;
+}
+
 struct backwards {
 	uint64_t want, found;
 	bool behind_last;        // a byte behind the present one has been seen

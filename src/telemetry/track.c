@@ -146,6 +146,7 @@ static void begin_line(struct track *t)
 		return;
 	t->begun = true;
 	t->line_ns = t->time_ns;
+	t->line_at = (struct log_position){ t->number, t->record, t->at };
 }
 
 // Gives a line or a part of one out of n bytes; returns how many it used.

@@ -33,7 +33,11 @@ struct track {
 	char *chunk; // a window of the segment; NULL while there is nothing to read
 	uint32_t chunk_at, chunk_len;
 
-	struct buf line;   // of the line being read
+	struct buf line;             // of the line being read
+	struct log_position line_at; // of the line, or the part of one
+	bool part_given;             // the last item that was given goes on in the next
+	bool moved;                  // begins at move_to
+	struct log_position move_to;
 	bool begun, given; // line has a first byte; line is in `item`, to be reset
 	uint64_t line_ns;
 
@@ -49,6 +53,8 @@ int track_fill(struct track *track, struct err *err);
 
 // seek.c: where to begin, before the first fill. since_ns 0: at the oldest segment.
 int track_seek(struct track *track, uint64_t since_ns, struct err *err);
+// Goes to move_to. If that is not there any more: to the oldest byte.
+int track_move(struct track *track, struct err *err);
 // Moves on from there until at most n lines are left; how many there are in *ret_lines.
 int track_seek_tail(struct track *track, uint64_t n, uint64_t *ret_lines, struct err *err);
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lab import APPS, wait_for
+from lab import APPS, DIALTONE, wait_for
 
 INSTANCES, RATE, SECONDS = 20, 200, 30
 
@@ -94,3 +94,31 @@ def test_a_crash_without_an_agent_is_known_afterwards(platform, chatter):
     exit_ = wait_for("the exit", lambda: next((i["exit"] for i in platform.instances("fall") if i.get("exit")), None), 30)
     assert exit_["status"] == 3 and "giving up at 50" in exit_["lines"], exit_
     platform.cli("delete", "fall", "--yes")
+
+
+def test_a_follower_misses_nothing_when_its_connection_breaks(platform, tmp_path):
+    """Also not the lines that had begun and not ended when it broke."""
+    subprocess.run(["gcc", "-O2", "-static", "-o", tmp_path / "slowly", APPS / "slowly.c"], check=True)
+    manifest(tmp_path, "slowly", "./slowly", 2)
+    platform.push(tmp_path)
+    follower = subprocess.Popen(platform.inside(DIALTONE, "logs", "slowly", "-f", "--tail", "1000000", "-o", "json"), env=platform.env,
+                                text=True, stdout=subprocess.PIPE)
+    try:
+        for part in ("agent", "server", "agent", "agent"):
+            time.sleep(1.1)
+            platform.kill(part)
+        time.sleep(3)
+    finally:
+        follower.terminate()
+        said, _ = follower.communicate(timeout=10)
+    seen = {}
+    for line in said.splitlines():
+        record = json.loads(line)
+        if record["type"] == "log":
+            seen.setdefault((record["instance"], record["stream"]), []).append(record["text"])
+    assert len(seen) == 4, seen.keys()
+    for (_, stream), texts in seen.items():
+        assert len(texts) > (3 if stream == "out" else 150)
+        wanted = "line {} begins, and ends" if stream == "out" else "tick {}"
+        assert texts == [wanted.format(n) for n in range(len(texts))]
+    platform.cli("delete", "slowly", "--yes")

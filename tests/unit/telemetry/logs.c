@@ -180,6 +180,97 @@ static void a_tail_of_a_busy_log_is_as_long_as_asked_for(void **state)
 	log_reader_free(r);
 }
 
+struct unfinished {
+	unsigned n;
+	enum log_stream stream;
+	struct log_position at;
+};
+
+static void note_unfinished(UNUSED void *source, enum log_stream stream, const struct log_position *at, void *arg)
+{
+	struct unfinished *u = arg;
+	*u = (struct unfinished){ u->n + 1, stream, *at };
+}
+
+static struct unfinished unfinished_of(const struct log_reader *r)
+{
+	struct unfinished u = { 0 };
+	log_reader_unfinished(r, note_unfinished, &u);
+	return u;
+}
+
+static struct log_reader *moved_reader(const char *dir, const struct unfinished *u)
+{
+	struct log_reader *r = reader_of(dir, realtime_ms() + 3600000, LOG_TAIL_ALL, true);
+	log_reader_move(r, NULL, u->stream, &u->at);
+	return r;
+}
+
+static bool is_settled(struct log_reader *r, const char *want)
+{
+	AUTO_FREE char *text = all(r);
+	return str_eq(text, want);
+}
+
+// A reader stops in the middle of a line; another one goes on there, and gives that line whole and once.
+static void goes_on_in_the_middle_of_a_line(void **state)
+{
+	struct logs *l = *state;
+	put(&l->out, "first\nbeg");
+	put(&l->err, "oops\n");
+	struct log_reader *r = reader_of(l->out.dir, 0, LOG_TAIL_ALL, true);
+	while (!is_settled(r, "o:first\ne:oops\n"))
+		usleep(5000);
+	struct unfinished u = unfinished_of(r);
+	assert_int_equal(u.n, 1);
+	assert_int_equal(u.stream, LOG_OUT);
+	assert_int_equal(u.at.offset, 6);
+	log_reader_free(r);
+
+	put(&l->out, "un");
+	r = moved_reader(l->out.dir, &u);
+	assert_true(is_settled(r, ""));
+	u = unfinished_of(r); // and once more
+	assert_int_equal(u.n, 1);
+	assert_int_equal(u.at.offset, 6);
+	log_reader_free(r);
+
+	put(&l->out, " and ended\nlast\n");
+	r = moved_reader(l->out.dir, &u);
+	struct log_item item;
+	while (log_reader_next(r, &item, NULL) == 0)
+		usleep(5000);
+	assert_true(item.moved && item.len == strlen("begun and ended"));
+	assert_memory_equal(item.text, "begun and ended", item.len);
+	while (!is_settled(r, "o:last\n"))
+		usleep(5000);
+	assert_int_equal(unfinished_of(r).n, 0);
+	log_reader_free(r);
+}
+
+// Between two parts of a long line.
+static void goes_on_between_two_parts(void **state)
+{
+	struct logs *l = *state;
+	AUTO_FREE char *text = xasprintf("%0*d%0*d\n", (int)LOG_LINE_MAX, 1, 1000, 2);
+	put(&l->out, text);
+	struct log_reader *r = reader_of(l->out.dir, 0, LOG_TAIL_ALL, true);
+	struct log_item item;
+	while (log_reader_next(r, &item, NULL) == 0)
+		usleep(5000);
+	assert_true(item.continued);
+	struct unfinished u = unfinished_of(r);
+	log_reader_free(r);
+	assert_int_equal(u.n, 1);
+	assert_int_equal(u.at.offset, LOG_LINE_MAX);
+	r = moved_reader(l->out.dir, &u);
+	while (log_reader_next(r, &item, NULL) == 0)
+		usleep(5000);
+	assert_int_equal(item.len, 1000);
+	assert_int_equal(unfinished_of(r).n, 0);
+	log_reader_free(r);
+}
+
 static void pause_until(uint64_t ms)
 {
 	while (realtime_ms() < ms)
@@ -503,6 +594,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LOG_TEST(gives_lines_of_both_streams_in_order),
 		LOG_TEST(gives_the_last_lines),
+		LOG_TEST(goes_on_in_the_middle_of_a_line),
+		LOG_TEST(goes_on_between_two_parts),
 		LOG_TEST(gives_nothing_that_is_written_meanwhile),
 		LOG_TEST(a_tail_of_a_busy_log_is_as_long_as_asked_for),
 		LOG_TEST(every_line_has_its_time),
