@@ -9,12 +9,12 @@ all: deps
 	@scripts/build $(BUILD)
 
 deps:
-	@scripts/install-deps build
+	@scripts/install-deps run build
 
 deps-check:
-	@scripts/install-deps check
+	@scripts/install-deps run build check
 
-up: all
+up:
 	@scripts/up
 
 down:
