@@ -85,6 +85,7 @@ int http1_write_request_line(struct buf *out, const char *method, const char *ta
 int http1_write_status_line(struct buf *out, unsigned status);                         // HTTP/1.1
 int http1_write_header(struct buf *out, const char *name, const char *value);
 int http1_write_header_u64(struct buf *out, const char *name, uint64_t value);
+int http1_write_date(struct buf *out); // Date: now
 int http1_write_head_end(struct buf *out);
 bool http1_header_valid(const char *name, const char *value);
 

@@ -4,6 +4,7 @@
 #include "http/http1_head.h"
 
 #include <errno.h>
+#include <time.h>
 
 // RFC 9110, 5.6.2; letters map to lower case.
 const char http1_token_chars[256] = {
@@ -95,6 +96,20 @@ int http1_write_header_u64(struct buf *out, const char *name, uint64_t value)
 	char text[24];
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
 	return http1_write_header(out, name, text);
+}
+
+int http1_write_date(struct buf *out)
+{
+	static _Thread_local time_t written;
+	static _Thread_local char text[32];
+	time_t now = time(NULL);
+	if (now != written) {
+		struct tm utc;
+		gmtime_r(&now, &utc);
+		strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &utc); // RFC 9110, 5.6.7; the locale is C
+		written = now;
+	}
+	return http1_write_header(out, "date", text);
 }
 
 int http1_write_head_end(struct buf *out)

@@ -4,6 +4,43 @@
 
 #define BODY_MAX 4096
 
+const struct own_answer answer_no_route = { 404, "no-route", "No application has this address.",
+					    "Check the host name; 'dialtone apps' lists the addresses." };
+const struct own_answer answer_no_table = { 503, "no-table", "This router has no routes yet.",
+					    "It gets them from the platform's API; 'dialtone status' shows its state." };
+const struct own_answer answer_no_proxy = { 501, "no-proxy", "This router is not a proxy for other hosts.",
+					    "Send the request itself instead of CONNECT." };
+const struct own_answer answer_dishonest = { 400, "bad-connection-field",
+					     "The Connection field names a field that may not be dropped.",
+					     "The request was not passed on." };
+const struct own_answer answer_connect_failed = { 502, "connect-failed", "No instance accepted the connection.",
+						  "'dialtone ps' shows the instances and 'dialtone why' the reason." };
+const struct own_answer answer_broke_off = { 502, "broken", "The instance broke the connection before it answered.",
+					     "'dialtone logs' shows what it said; it may have crashed." };
+const struct own_answer answer_bad_answer = { 502, "bad-answer", "The instance's answer is not valid HTTP.",
+					      "'dialtone logs' may show what went wrong." };
+const struct own_answer answer_too_slow = { 504, "timeout", "The instance did not answer in time.",
+					    "'dialtone logs' shows what it is busy with." };
+const struct own_answer answer_client_late = { 408, "slow-request", "The rest of the request did not come in time.",
+					       "The instance was still waiting for it." };
+const struct own_answer answer_overloaded = { 503, "overloaded", "This router has no free connections.",
+					      "Its operator sees more in the router's log." };
+
+const struct own_answer *answer_nothing_ready(enum route_state state)
+{
+	static const struct own_answer answers[] = {
+		[ROUTE_RUNNING] = { 503, "none-ready", "No instance of this application is ready.",
+				    "Its owner finds out more with 'dialtone why'." },
+		[ROUTE_STOPPED] = { 503, "stopped", "This application is stopped.",
+				    "Its owner starts it with 'dialtone start'." },
+		[ROUTE_FAILING] = { 503, "failing", "This application does not come up.",
+				    "Its owner finds the reason with 'dialtone why' and 'dialtone logs'." },
+		[ROUTE_STARTING] = { 503, "starting", "This application is starting.",
+				     "It will answer in a moment; 'dialtone why' shows how far it is." },
+	};
+	return &answers[state < ARRAY_LEN(answers) ? state : ROUTE_RUNNING];
+}
+
 static int page(char *body, size_t size, const struct own_answer *a)
 {
 	return snprintf(body, size,
@@ -23,6 +60,7 @@ void answer_write(struct buf *out, const struct own_answer *a, bool html, bool i
 	if (n < 0 || n >= BODY_MAX)
 		n = 0;
 	http1_write_status_line(out, a->status);
+	http1_write_date(out);
 	http1_write_header(out, "content-type", html ? "text/html; charset=utf-8" : "text/plain; charset=utf-8");
 	http1_write_header_u64(out, "content-length", (uint64_t)n);
 	http1_write_header(out, "x-dialtone-error", a->code);

@@ -2,6 +2,7 @@
 
 #include "base/str.h"
 #include "router/answer.h"
+#include "router/switched.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -12,10 +13,29 @@
 
 #define HEAD_MS 10000	// for a request's head, from its first byte
 #define IDLE_MS 75000	// between requests
+#define TAKE_MS 300000 // for the client to take some of what is left of an answer
 #define LINGER_MS 2000
+#define KEEP_SIZE (64 << 10) // of an emptied buffer; what is idle keeps none
 
 static void downstream_ready(struct poll *poll, int events);
 static void process(struct downstream *c, const char *bytes, size_t n);
+
+// "1.2.3.4:5" -> "1.2.3.4", "[2001::1]:5" -> "2001::1", "[::ffff:1.2.3.4]:5" -> "1.2.3.4"
+static void write_peer_ip(const struct address *peer, char ip[ADDRESS_TEXT_SIZE])
+{
+	char text[ADDRESS_TEXT_SIZE];
+	address_write(peer, text);
+	char *from = text, *end = strrchr(text, ':');
+	if (end)
+		*end = '\0';
+	if (*from == '[') {
+		from++;
+		from[strcspn(from, "]")] = '\0';
+		if (str_starts(from, "::ffff:") && strchr(from, '.'))
+			from += strlen("::ffff:");
+	}
+	memcpy(ip, from, strlen(from) + 1);
+}
 
 void downstream_new(struct worker *worker, int fd, const struct address *peer)
 {
@@ -24,14 +44,7 @@ void downstream_new(struct worker *worker, int fd, const struct address *peer)
 	c->in = BUF_INIT(IN_MAX);
 	c->out = BUF_INIT(OUT_MAX);
 	c->x.downstream = c;
-	address_write(peer, c->peer_ip);
-	char *colon = strrchr(c->peer_ip, ':');
-	if (colon)
-		*colon = '\0';
-	if (c->peer_ip[0] == '[') {
-		memmove(c->peer_ip, c->peer_ip + 1, strlen(c->peer_ip));
-		c->peer_ip[strcspn(c->peer_ip, "]")] = '\0';
-	}
+	write_peer_ip(peer, c->peer_ip);
 	http1_parser_init(&c->parser, false);
 	if (poll_start(&c->poll, worker->loop, fd, POLL_READ, downstream_ready) < 0) {
 		close(fd);
@@ -39,10 +52,15 @@ void downstream_new(struct worker *worker, int fd, const struct address *peer)
 		return;
 	}
 	c->events = POLL_READ;
-	c->deadline_ms = loop_now_ms(worker->loop) + HEAD_MS;
+	downstream_allow(c, HEAD_MS);
 	list_append(&worker->clients, &c->link);
 	worker->n_clients++;
 	worker->counters.connections++;
+}
+
+void downstream_allow(struct downstream *c, uint64_t ms)
+{
+	c->deadline_ms = loop_now_ms(c->worker->loop) + ms;
 }
 
 void downstream_close(struct downstream *c)
@@ -67,6 +85,8 @@ static bool may_read(const struct downstream *c)
 		return !c->x.client_eof && buf_len(&c->x.to_up) < TO_UP_HIGH;
 	case DOWN_LINGER:
 		return true;
+	case DOWN_HEAD:
+		return buf_len(&c->in) == 0 && buf_len(&c->out) < OUT_HIGH; // pipelined requests make answers
 	default:
 		return buf_len(&c->in) == 0 && buf_len(&c->x.to_up) - c->x.sent < TO_UP_HIGH;
 	}
@@ -87,17 +107,33 @@ void downstream_update(struct downstream *c)
 static void linger(struct downstream *c)
 {
 	c->state = DOWN_LINGER;
-	c->deadline_ms = loop_now_ms(c->worker->loop) + LINGER_MS;
+	downstream_allow(c, LINGER_MS);
 	buf_clear(&c->in);
 	shutdown(c->poll.fd, SHUT_WR);
 }
 
-static void tunnel_flushed(struct downstream *c)
+static bool is_idle(const struct downstream *c)
 {
-	if (c->x.up_eof)
-		shutdown(c->poll.fd, SHUT_WR);
-	if (c->x.up_eof && c->x.client_eof)
-		downstream_close(c);
+	return c->state == DOWN_HEAD && !http1_parser_in_message(&c->parser);
+}
+
+// The client took some of what waits for it.
+static void taken(struct downstream *c)
+{
+	if (c->state == DOWN_EXCHANGE)
+		exchange_taken(c);
+	else if (is_idle(c) || (c->state == DOWN_HEAD && c->close_after))
+		downstream_allow(c, buf_len(&c->out) ? TAKE_MS : IDLE_MS);
+}
+
+static void all_taken(struct downstream *c)
+{
+	if (c->out.size > KEEP_SIZE)
+		buf_clear(&c->out);
+	if (c->state == DOWN_TUNNEL)
+		switched_sent_down(c);
+	else if (c->close_after && !c->x.active && c->state != DOWN_LINGER)
+		linger(c);
 }
 
 void downstream_flush(struct downstream *c)
@@ -113,15 +149,10 @@ void downstream_flush(struct downstream *c)
 			return;
 		}
 		buf_consume(&c->out, (size_t)n);
+		taken(c);
 	}
-	if (c->closed)
-		return;
-	if (!buf_len(&c->out)) {
-		if (c->state == DOWN_TUNNEL)
-			tunnel_flushed(c);
-		else if (c->close_after && !c->x.active && c->state != DOWN_LINGER)
-			linger(c);
-	}
+	if (!c->closed && !buf_len(&c->out))
+		all_taken(c);
 	if (c->closed)
 		return;
 	exchange_update(c);
@@ -133,7 +164,7 @@ void downstream_next(struct downstream *c)
 	if (c->closed)
 		return;
 	c->state = DOWN_HEAD;
-	c->deadline_ms = loop_now_ms(c->worker->loop) + IDLE_MS;
+	downstream_allow(c, buf_len(&c->out) ? TAKE_MS : IDLE_MS);
 	if (c->worker->draining)
 		c->close_after = true;
 	if (!buf_len(&c->in) && !http1_parser_in_message(&c->parser))
@@ -148,8 +179,12 @@ void downstream_next(struct downstream *c)
 	downstream_update(c);
 }
 
+// Answers what is no request. Behind an answer that has begun no other can stand.
 static void refuse(struct downstream *c)
 {
+	exchange_bad_request(c);
+	if (c->closed)
+		return;
 	struct own_answer answer = {
 		.status = c->parser.status,
 		.code = "bad-request",
@@ -158,8 +193,6 @@ static void refuse(struct downstream *c)
 	};
 	answer_write(&c->out, &answer, false, false, true);
 	c->close_after = true;
-	if (c->x.active)
-		exchange_abort(c);
 	downstream_flush(c);
 }
 
@@ -196,6 +229,8 @@ static void process(struct downstream *c, const char *bytes, size_t n)
 {
 	while (parses_on(c) || (c->close_after && c->x.active && !c->x.request_done && !c->closed)) {
 		size_t used = 0;
+		if (n && is_idle(c))
+			downstream_allow(c, HEAD_MS);
 		enum http1_event event = http1_parse(&c->parser, bytes, n, &used);
 		bytes += used;
 		n -= used;
@@ -208,21 +243,10 @@ static void process(struct downstream *c, const char *bytes, size_t n)
 		downstream_close(c);
 }
 
-static void read_tunnel(struct downstream *c, const char *bytes, size_t n)
-{
-	if (buf_add(&c->x.to_up, bytes, n) < 0) {
-		downstream_close(c);
-		return;
-	}
-	exchange_flush(c);
-}
-
 static void end_of_input(struct downstream *c)
 {
 	if (c->state == DOWN_TUNNEL) {
-		c->x.client_eof = true;
-		exchange_flush(c);
-		downstream_update(c);
+		switched_client_closed(c);
 		return;
 	}
 	downstream_close(c); // between requests, or the client no longer wants the answer
@@ -234,13 +258,9 @@ static void take_input(struct downstream *c, const char *bytes, size_t n)
 	case DOWN_LINGER:
 		return;
 	case DOWN_TUNNEL:
-		read_tunnel(c, bytes, n);
+		switched_from_client(c, bytes, n);
 		break;
 	case DOWN_HEAD:
-		if (!http1_parser_in_message(&c->parser))
-			c->deadline_ms = loop_now_ms(c->worker->loop) + HEAD_MS;
-		process(c, bytes, n);
-		break;
 	case DOWN_CONNECT:
 	case DOWN_EXCHANGE:
 		process(c, bytes, n);
@@ -275,7 +295,7 @@ static void past_deadline(struct downstream *c)
 {
 	switch (c->state) {
 	case DOWN_HEAD:
-		if (http1_parser_in_message(&c->parser)) {
+		if (http1_parser_in_message(&c->parser) && !c->close_after) {
 			c->parser.status = 408;
 			c->parser.reason = "the request's head did not come in time";
 			refuse(c);
@@ -294,13 +314,27 @@ static void past_deadline(struct downstream *c)
 	}
 }
 
-void downstreams_check_deadlines(struct worker *worker)
+// Between requests a connection needs no buffers.
+static void give_back(struct downstream *c)
+{
+	if (buf_len(&c->out) || buf_len(&c->in))
+		return;
+	buf_clear(&c->in);
+	buf_clear(&c->out);
+	buf_clear(&c->x.to_up);
+	http1_parser_rest(&c->parser);
+}
+
+void downstreams_check(struct worker *worker)
 {
 	uint64_t now_ms = loop_now_ms(worker->loop);
 	struct downstream *c;
-	LIST_EACH (c, &worker->clients, link)
-		if (c->deadline_ms && now_ms >= c->deadline_ms)
+	LIST_EACH (c, &worker->clients, link) {
+		if (now_ms >= c->deadline_ms)
 			past_deadline(c);
+		else if (is_idle(c))
+			give_back(c);
+	}
 }
 
 void downstreams_drain(struct worker *worker)
@@ -308,7 +342,7 @@ void downstreams_drain(struct worker *worker)
 	struct downstream *c;
 	worker->draining = true;
 	LIST_EACH (c, &worker->clients, link) {
-		if (c->state == DOWN_HEAD && !http1_parser_in_message(&c->parser) && !buf_len(&c->out))
+		if (is_idle(c) && !buf_len(&c->out))
 			downstream_close(c);
 		else
 			c->close_after = c->close_after || c->state != DOWN_TUNNEL;

@@ -5,6 +5,7 @@
 #include "router/worker.h"
 
 #define TRIES_MAX 8
+#define OUT_HIGH (256 << 10) // bytes for a client above which nothing more is produced for it
 
 struct exchange {
 	struct downstream *downstream;
@@ -19,6 +20,7 @@ struct exchange {
 	bool sent_any;	       // a byte of the request left for the current attempt
 	bool replayable;       // to_up still holds the whole request so far, and sending it twice does no harm
 	bool broke;	       // has been sent a second time already
+	bool heard;	       // bytes of an answer have come
 	bool request_done;     // the client's message is complete
 	bool write_broken;     // the instance takes no more; its answer may still come
 	bool response_begun;   // a part of the answer was passed on
@@ -27,7 +29,6 @@ struct exchange {
 	unsigned minor;	       // of the client's HTTP/1.minor
 	enum body_form form;
 	bool up_eof, client_eof; // tunnel: which side has ended
-	uint64_t began_ms;
 };
 
 enum downstream_state { DOWN_HEAD, DOWN_CONNECT, DOWN_EXCHANGE, DOWN_TUNNEL, DOWN_LINGER };
@@ -52,8 +53,8 @@ struct downstream {
 void downstream_new(struct worker *worker, int fd, const struct address *peer);
 void downstream_close(struct downstream *c);
 
-// Deadlines of all clients; called a few times a second.
-void downstreams_check_deadlines(struct worker *worker);
+// Ends those that are past their deadline and takes memory from the idle ones; called a few times a second.
+void downstreams_check(struct worker *worker);
 
 // Ends idle connections; the others end after their answer.
 void downstreams_drain(struct worker *worker);
@@ -66,6 +67,11 @@ void exchange_body(struct downstream *c, const char *bytes, size_t n);
 void exchange_request_end(struct downstream *c);
 // Sends what waits for the instance.
 void exchange_flush(struct downstream *c);
+// The client took bytes of the answer.
+void exchange_taken(struct downstream *c);
+// The client sent what is no request, perhaps in the middle of one: ends it, and when the answer has begun already the
+// connection as well.
+void exchange_bad_request(struct downstream *c);
 // The time allowed for connect, answer or the next byte is over.
 void exchange_timeout(struct downstream *c);
 // Ends it without another word: the client is gone.
@@ -77,5 +83,7 @@ void exchange_update(struct downstream *c);
 void downstream_flush(struct downstream *c);
 // Sets what the poll waits for, after anything changed.
 void downstream_update(struct downstream *c);
+// The next thing has ms from now.
+void downstream_allow(struct downstream *c, uint64_t ms);
 // The exchange is over (its answer is in c->out): on to the next request.
 void downstream_next(struct downstream *c);

@@ -3,22 +3,30 @@
 
 #include "base/str.h"
 #include "router/answer.h"
+#include "router/switched.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 
 #define CONNECT_MS 2000
-#define ANSWER_MS 120000  // until the head of the answer
-#define BYTES_MS 300000	  // between bytes of either body
-#define TUNNEL_MS 3600000 // without a byte either way
-#define OUT_HIGH (256 << 10)
+#define REQUEST_MS 60000 // between bytes of the request's body
+#define ANSWER_MS 120000 // from the request's end until the head of the answer
+#define BYTES_MS 300000	 // between bytes of the answer, either to come or to be taken by the client
 
 static void attempt(struct downstream *c);
 static void upstream_ready(struct poll *poll, int events);
 
-static void set_deadline(struct downstream *c, uint64_t ms)
+static bool waits_for_client(const struct exchange *x)
 {
-	c->deadline_ms = loop_now_ms(c->worker->loop) + ms;
+	return !x->request_done && buf_len(&x->to_up) == x->sent;
+}
+
+// Something moved: the time allowed for the next thing begins anew. A connect is not hurried or slowed by anything.
+static void moved(struct downstream *c)
+{
+	const struct exchange *x = &c->x;
+	if (c->state == DOWN_EXCHANGE)
+		downstream_allow(c, x->response_begun ? BYTES_MS : waits_for_client(x) ? REQUEST_MS : ANSWER_MS);
 }
 
 static bool is_idempotent(const char *method)
@@ -66,44 +74,14 @@ static void answer_own(struct downstream *c, const struct own_answer *answer)
 	struct exchange *x = &c->x;
 	if (answer->status >= 500)
 		c->worker->counters.failures++;
-	if (!x->request_done || !c->parser.keep_alive)
+	bool whole = x->request_done || c->parser.framing == HTTP1_NO_BODY;
+	if (!whole || !c->parser.keep_alive)
 		c->close_after = true; // what is left of the request is not waited for
 	answer_write(&c->out, answer, x->html, x->is_head, c->close_after);
 	release(x, false);
 	forget(c);
 	downstream_next(c);
 }
-
-static const struct own_answer *nothing_ready(const struct route *route)
-{
-	static const struct own_answer answers[] = {
-		[ROUTE_RUNNING] = { 503, "none-ready", "No instance of this application is ready.",
-				    "Its owner finds out more with 'dialtone why'." },
-		[ROUTE_STOPPED] = { 503, "stopped", "This application is stopped.",
-				    "Its owner starts it with 'dialtone start'." },
-		[ROUTE_FAILING] = { 503, "failing", "This application does not come up.",
-				    "Its owner finds the reason with 'dialtone why' and 'dialtone logs'." },
-		[ROUTE_STARTING] = { 503, "starting", "This application is starting.",
-				     "It will answer in a moment; 'dialtone why' shows how far it is." },
-	};
-	return &answers[route->state < ARRAY_LEN(answers) ? route->state : ROUTE_RUNNING];
-}
-
-static const struct own_answer no_route = { 404, "no-route", "No application has this address.",
-					    "Check the host name; 'dialtone apps' lists the addresses." };
-static const struct own_answer no_table = { 503, "no-table", "This router has no routes yet.",
-					    "It gets them from the platform's API; 'dialtone status' shows its state." };
-static const struct own_answer dishonest = { 400, "bad-connection-field",
-					     "The Connection field names a field that may not be dropped.",
-					     "The request was not passed on." };
-static const struct own_answer connect_failed = { 502, "connect-failed", "No instance accepted the connection.",
-						  "'dialtone ps' shows the instances and 'dialtone why' the reason." };
-static const struct own_answer broke_off = { 502, "broken", "The instance broke the connection before it answered.",
-					     "'dialtone logs' shows what it said; it may have crashed." };
-static const struct own_answer bad_answer = { 502, "bad-answer", "The instance's answer is not valid HTTP.",
-					      "'dialtone logs' may show what went wrong." };
-static const struct own_answer too_slow = { 504, "timeout", "The instance did not answer in time.",
-					    "'dialtone logs' shows what it is busy with." };
 
 void exchange_begin(struct downstream *c)
 {
@@ -120,27 +98,26 @@ void exchange_begin(struct downstream *c)
 		.html = accept && strstr(accept, "text/html"),
 		.minor = request->minor,
 		.replayable = is_idempotent(request->method) && p->framing == HTTP1_NO_BODY && !p->upgrade,
-		.began_ms = loop_now_ms(c->worker->loop),
 	};
 	if (!x->to_up.max)
 		x->to_up = BUF_INIT(1 << 20);
 	if (!p->keep_alive || c->worker->draining)
 		c->close_after = true;
-	x->request_done = p->framing == HTTP1_NO_BODY;
 	c->state = DOWN_CONNECT;
 
 	struct table *table = c->worker->table;
 	const struct own_answer *fault = NULL;
-	x->route = table ? table_find(table, request->host, request->path) : NULL;
-	if (!x->route)
-		fault = table ? &no_route : &no_table;
+	const char *path = str_eq(request->path, "*") ? "/" : request->path; // OPTIONS *
+	x->route = table ? table_find(table, request->host, path) : NULL;
+	if (str_eq(request->method, "CONNECT"))
+		fault = &answer_no_proxy;
+	else if (!x->route)
+		fault = table ? &answer_no_route : &answer_no_table;
 	else if (!x->route->n)
-		fault = nothing_ready(x->route);
+		fault = answer_nothing_ready(x->route->state);
 	else if (!forward_request(&x->to_up, p, c->peer_ip))
-		fault = &dishonest;
-	x->request_done = false; // its END comes, also without a body
+		fault = &answer_dishonest;
 	if (fault) {
-		x->request_done = p->framing == HTTP1_NO_BODY;
 		answer_own(c, fault);
 		return;
 	}
@@ -163,6 +140,12 @@ static void next_attempt(struct downstream *c, const struct own_answer *why)
 	attempt(c);
 }
 
+// The fault of this machine, not of an instance.
+static bool out_of_resources(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == EADDRNOTAVAIL;
+}
+
 static void attempt(struct downstream *c)
 {
 	struct exchange *x = &c->x;
@@ -171,18 +154,23 @@ static void attempt(struct downstream *c)
 					     upstream_choose(x->route->upstreams, x->route->n, x->tried, x->n_tried) :
 					     NULL;
 		if (!u) {
-			answer_own(c, &connect_failed);
+			answer_own(c, &answer_connect_failed);
 			return;
 		}
 		x->tried[x->n_tried++] = u;
-		x->up = upstream_connect(u, x, upstream_ready);
+		x->up = upstream_connect(u, x, !x->replayable, upstream_ready);
 		if (x->up)
 			break;
+		if (out_of_resources(errno)) {
+			answer_own(c, &answer_overloaded);
+			return;
+		}
 		upstream_note_failure(u);
 	}
 	http1_parser_answers(&x->up->parser, c->parser.request.method);
 	c->state = x->up->connected ? DOWN_EXCHANGE : DOWN_CONNECT;
-	set_deadline(c, x->up->connected ? ANSWER_MS : CONNECT_MS);
+	downstream_allow(c, CONNECT_MS);
+	moved(c);
 	if (x->up->connected)
 		exchange_flush(c);
 }
@@ -204,18 +192,14 @@ void exchange_flush(struct downstream *c)
 		}
 		x->sent += (size_t)n;
 		x->sent_any = true;
+		moved(c);
 	}
 	if (!x->replayable) {
 		buf_consume(&x->to_up, x->sent);
 		x->sent = 0;
 	}
-	if (c->state == DOWN_TUNNEL && x->client_eof && !buf_len(&x->to_up)) {
-		shutdown(x->up->poll.fd, SHUT_WR);
-		if (x->up_eof && !buf_len(&c->out)) {
-			downstream_close(c);
-			return;
-		}
-	}
+	if (c->state == DOWN_TUNNEL)
+		switched_sent_up(c);
 	exchange_update(c);
 }
 
@@ -241,7 +225,7 @@ void exchange_body(struct downstream *c, const char *bytes, size_t n)
 		downstream_close(c);
 		return;
 	}
-	set_deadline(c, c->state == DOWN_CONNECT ? CONNECT_MS : ANSWER_MS);
+	moved(c);
 	exchange_flush(c);
 }
 
@@ -249,6 +233,7 @@ void exchange_request_end(struct downstream *c)
 {
 	struct exchange *x = &c->x;
 	x->request_done = true;
+	moved(c);
 	if (c->parser.framing != HTTP1_CHUNKED)
 		return;
 	http1_write_last_chunk(&x->to_up);
@@ -266,19 +251,24 @@ static bool finish_connect(struct upstream_connection *up)
 	return true;
 }
 
-// The instance is gone before its answer was complete.
+// Ends the connection so that the client sees that the answer is not whole.
+static void cut_off(struct downstream *c)
+{
+	struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+	setsockopt(c->poll.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	downstream_close(c);
+}
+
+// The instance is gone before its answer was complete, or its answer is of no use.
 static void broken(struct downstream *c, const struct own_answer *why)
 {
 	struct exchange *x = &c->x;
 	if (c->state == DOWN_TUNNEL || x->response_begun) {
-		// The client must see that the answer is not whole.
-		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
-		setsockopt(c->poll.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-		downstream_close(c);
+		cut_off(c);
 		return;
 	}
 	struct upstream *u = x->up->upstream;
-	bool stale = x->up->reused;
+	bool stale = x->up->reused && !x->heard;
 	if (stale) {
 		upstream_close_idle(u); // its fellows are most likely closed as well
 		if (x->n_tried && !x->broke)
@@ -286,7 +276,7 @@ static void broken(struct downstream *c, const struct own_answer *why)
 	} else {
 		upstream_note_failure(u);
 	}
-	bool again = !x->sent_any || (x->replayable && !x->broke);
+	bool again = !x->heard && (!x->sent_any || (x->replayable && !x->broke));
 	if (x->sent_any)
 		x->broke = true;
 	if (again) {
@@ -294,6 +284,14 @@ static void broken(struct downstream *c, const struct own_answer *why)
 		return;
 	}
 	answer_own(c, why);
+}
+
+void exchange_bad_request(struct downstream *c)
+{
+	if (c->x.active && c->x.response_begun)
+		cut_off(c);
+	else
+		exchange_abort(c);
 }
 
 static int write_body(struct downstream *c, const char *bytes, size_t n)
@@ -308,6 +306,12 @@ static int write_body(struct downstream *c, const char *bytes, size_t n)
 		break;
 	}
 	return 0;
+}
+
+// RFC 9110, 7.8: only to what the client asked for, and only behind the whole request.
+static bool may_switch(const struct downstream *c)
+{
+	return forward_upgrade(&c->parser) && c->x.request_done;
 }
 
 static void begin_answer(struct downstream *c)
@@ -326,27 +330,6 @@ static void begin_answer(struct downstream *c)
 	forward_response(&c->out, p, x->minor, x->is_head, c->close_after, &x->form);
 	if (x->form == BODY_UNTIL_CLOSE)
 		c->close_after = true;
-	set_deadline(c, BYTES_MS);
-}
-
-static void start_tunnel(struct downstream *c, const char *bytes, size_t n)
-{
-	struct exchange *x = &c->x;
-	c->state = DOWN_TUNNEL;
-	c->close_after = false;
-	set_deadline(c, TUNNEL_MS);
-	buf_consume(&x->to_up, x->sent);
-	x->sent = 0;
-	bool room = buf_add(&c->out, bytes, n) == 0 &&
-		    buf_add(&x->to_up, buf_len(&c->in) ? buf_data(&c->in) : "", buf_len(&c->in)) == 0;
-	buf_clear(&c->in);
-	if (!room) {
-		downstream_close(c);
-		return;
-	}
-	exchange_flush(c);
-	if (!c->closed)
-		downstream_flush(c);
 }
 
 static void end_answer(struct downstream *c, const char *rest, size_t n)
@@ -354,7 +337,7 @@ static void end_answer(struct downstream *c, const char *rest, size_t n)
 	struct exchange *x = &c->x;
 	struct http1_parser *p = &x->up->parser;
 	if (p->upgrade) {
-		start_tunnel(c, rest, n);
+		switched_start(c, rest, n);
 		return;
 	}
 	if (x->form == BODY_CHUNKED)
@@ -374,6 +357,10 @@ static bool answer_event(struct downstream *c, enum http1_event event, const cha
 	struct exchange *x = &c->x;
 	switch (event) {
 	case HTTP1_HEAD:
+		if (x->up->parser.upgrade && !may_switch(c)) {
+			broken(c, &answer_bad_answer);
+			return false;
+		}
 		begin_answer(c);
 		return true;
 	case HTTP1_BODY:
@@ -385,7 +372,7 @@ static bool answer_event(struct downstream *c, enum http1_event event, const cha
 		end_answer(c, rest, n);
 		return false;
 	case HTTP1_ERROR:
-		broken(c, &bad_answer);
+		broken(c, &answer_bad_answer);
 		return false;
 	case HTTP1_NEED:
 		break;
@@ -397,6 +384,7 @@ static void take_answer(struct downstream *c, const char *bytes, size_t n)
 {
 	struct exchange *x = &c->x;
 	enum http1_event event;
+	x->heard = true;
 	do {
 		size_t used = 0;
 		event = http1_parse(&x->up->parser, bytes, n, &used);
@@ -405,7 +393,7 @@ static void take_answer(struct downstream *c, const char *bytes, size_t n)
 		if (!answer_event(c, event, bytes, n))
 			return;
 	} while (event != HTTP1_NEED);
-	set_deadline(c, x->response_begun ? BYTES_MS : ANSWER_MS);
+	moved(c);
 	downstream_flush(c);
 }
 
@@ -413,18 +401,14 @@ static void answer_closed(struct downstream *c, bool error)
 {
 	struct exchange *x = &c->x;
 	if (c->state == DOWN_TUNNEL) {
-		x->up_eof = true;
-		if (error)
-			downstream_close(c);
-		else
-			downstream_flush(c);
+		switched_up_closed(c, error);
 		return;
 	}
 	if (!error && http1_parse_close(&x->up->parser) == HTTP1_END) {
 		end_answer(c, "", 0);
 		return;
 	}
-	broken(c, &broke_off);
+	broken(c, &answer_broke_off);
 }
 
 static void read_answer(struct downstream *c)
@@ -437,15 +421,10 @@ static void read_answer(struct downstream *c)
 		answer_closed(c, n < 0);
 		return;
 	}
-	if (c->state != DOWN_TUNNEL) {
-		take_answer(c, bytes, (size_t)n);
-		return;
-	}
-	set_deadline(c, TUNNEL_MS);
-	if (buf_add(&c->out, bytes, (size_t)n) < 0)
-		downstream_close(c);
+	if (c->state == DOWN_TUNNEL)
+		switched_from_up(c, bytes, (size_t)n);
 	else
-		downstream_flush(c);
+		take_answer(c, bytes, (size_t)n);
 }
 
 static void upstream_ready(struct poll *poll, int events)
@@ -455,11 +434,11 @@ static void upstream_ready(struct poll *poll, int events)
 	if (!up->connected) {
 		if (!finish_connect(up)) {
 			upstream_note_failure(up->upstream);
-			next_attempt(c, &connect_failed);
+			next_attempt(c, &answer_connect_failed);
 			return;
 		}
 		c->state = DOWN_EXCHANGE;
-		set_deadline(c, ANSWER_MS);
+		moved(c);
 	}
 	if (events & POLL_WRITE) {
 		exchange_flush(c);
@@ -469,17 +448,27 @@ static void upstream_ready(struct poll *poll, int events)
 		read_answer(c);
 }
 
+void exchange_taken(struct downstream *c)
+{
+	if (c->x.response_begun)
+		moved(c);
+}
+
 void exchange_timeout(struct downstream *c)
 {
 	struct exchange *x = &c->x;
 	if (c->state == DOWN_CONNECT && x->up) {
 		upstream_note_failure(x->up->upstream);
-		next_attempt(c, &connect_failed);
+		next_attempt(c, &answer_connect_failed);
 		return;
 	}
-	if (c->state == DOWN_TUNNEL || x->response_begun || !x->active) {
+	if (!x->active || c->state == DOWN_TUNNEL) {
 		downstream_close(c);
 		return;
 	}
-	answer_own(c, &too_slow);
+	if (x->response_begun) {
+		cut_off(c);
+		return;
+	}
+	answer_own(c, waits_for_client(x) ? &answer_client_late : &answer_too_slow);
 }

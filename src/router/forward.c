@@ -88,6 +88,36 @@ static void add_provenance(struct buf *out, const struct http_request *request, 
 	http1_write_header(out, "forwarded", text);
 }
 
+const char *forward_upgrade(const struct http1_parser *p)
+{
+	const struct http_headers *headers = &p->request.headers;
+	if (!p->upgrade || http_header_has_token(headers, "upgrade", "h2c"))
+		return NULL;
+	return http_header_get(headers, "upgrade");
+}
+
+// The target as an instance expects it: an absolute one (RFC 9112, 3.2.2) loses scheme and host.
+static void write_request_line(struct buf *out, const struct http_request *request)
+{
+	const char *target = request->target;
+	if (*target == '/' || *target == '*') {
+		http1_write_request_line(out, request->method, target);
+		return;
+	}
+	target = strstr(target, "://") + 3;
+	target += strcspn(target, "/?");
+	if (!*target) // RFC 9112, 3.2.4
+		target = str_eq(request->method, "OPTIONS") ? "*" : "/";
+	AUTO_FREE char *path = xasprintf("%s%s", *target == '?' ? "/" : "", target);
+	http1_write_request_line(out, request->method, path);
+}
+
+// RFC 9110, 7.6.3: a field of the whole chain, ours at its end.
+static void add_via(struct buf *out, const struct http_request *request)
+{
+	http1_write_header(out, "via", request->minor ? "1.1 dialtone" : "1.0 dialtone");
+}
+
 bool forward_request(struct buf *out, const struct http1_parser *p, const char *peer_ip)
 {
 	const struct http_request *request = &p->request;
@@ -96,9 +126,7 @@ bool forward_request(struct buf *out, const struct http1_parser *p, const char *
 	if (names_more && !connection_is_honest(headers))
 		return false;
 
-	// An absolute target (RFC 9112 3.2.2) goes on as its path; the host is in request->host.
-	const char *target = request->target[0] == '/' || request->target[0] == '*' ? request->target : request->path;
-	http1_write_request_line(out, request->method, target);
+	write_request_line(out, request);
 	http1_write_header(out, "host", request->host);
 	for (size_t i = 0; i < headers->n; i++) {
 		const struct http_header *h = &headers->items[i];
@@ -111,23 +139,26 @@ bool forward_request(struct buf *out, const struct http1_parser *p, const char *
 		http1_write_header(out, "transfer-encoding", "chunked");
 	else if (p->content_length != UINT64_MAX)
 		http1_write_header_u64(out, "content-length", p->content_length);
-	const char *upgrade = p->upgrade ? http_header_get(headers, "upgrade") : NULL;
+	const char *upgrade = forward_upgrade(p);
 	if (upgrade) {
 		http1_write_header(out, "connection", "upgrade");
 		http1_write_header(out, "upgrade", upgrade);
 	}
+	add_via(out, request);
 	add_provenance(out, request, peer_ip);
 	http1_write_head_end(out);
 	return true;
 }
 
+// X-Dialtone-Error says that an answer is ours: nobody else's may have it.
 static void copy_response_fields(struct buf *out, const struct http1_parser *p)
 {
 	const struct http_headers *headers = &p->response.headers;
 	bool names_more = connection_names_more(headers);
 	for (size_t i = 0; i < headers->n; i++) {
 		const struct http_header *h = &headers->items[i];
-		if (str_eq(h->name, "content-length") || is_dropped(headers, h->name, names_more))
+		if (str_eq(h->name, "content-length") || str_eq(h->name, "x-dialtone-error") ||
+		    is_dropped(headers, h->name, names_more))
 			continue;
 		http1_write_header(out, h->name, h->value);
 	}
@@ -138,6 +169,8 @@ void forward_response(struct buf *out, const struct http1_parser *p, unsigned to
 {
 	http1_write_status_line(out, p->response.status);
 	copy_response_fields(out, p);
+	if (!http_header_get(&p->response.headers, "date")) // RFC 9110, 6.6.1
+		http1_write_date(out);
 	*ret_form = BODY_NONE;
 	bool has_length = p->content_length != UINT64_MAX && p->response.status != 204;
 	if (p->upgrade) {

@@ -12,6 +12,7 @@
 
 #define CLIENTS_MAX 50000
 #define ACCEPT_AT_ONCE 64
+#define FILES_FOR_ITSELF 64 // of the descriptors; the others are for clients and, as many, for instances
 #define SWEEP_MS 250
 #define UPSTREAM_IDLE_MS 50000
 #define DRAIN_MS 30000
@@ -22,6 +23,8 @@ struct router {
 	struct routes *routes;
 	struct poll listener;
 	int listen_fd;
+	uint32_t clients_max;
+	bool full; // no descriptor was left for a client: accepts again at the next sweep
 	struct timer sweep;
 	struct signal terminate;
 	uint64_t drain_until_ms; // 0: not draining
@@ -41,26 +44,49 @@ static void reap(struct task *task)
 	}
 }
 
+// The socket would stay readable all the time: it is left alone until the next sweep, and clients wait in its queue.
+static void pause_accepting(struct router *router, const char *reason)
+{
+	log_warn("no more clients for now clients=%u reason=\"%s\"", router->worker.n_clients, reason);
+	router->full = true;
+	poll_set(&router->listener, 0);
+}
+
 static void accept_clients(struct poll *poll, UNUSED int events)
 {
 	struct router *router = CONTAINER_OF(poll, struct router, listener);
 	for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
+		if (router->worker.n_clients >= router->clients_max) {
+			pause_accepting(router, "the most that it takes");
+			return;
+		}
 		struct address peer;
 		int fd;
-		if (socket_accept(poll->fd, &peer, &fd) < 0)
+		int r = socket_accept(poll->fd, &peer, &fd);
+		if (r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM)
+			pause_accepting(router, strerror(-r));
+		if (r == -ECONNABORTED)
+			continue;
+		if (r < 0)
 			return;
-		if (router->worker.n_clients >= CLIENTS_MAX)
-			close(fd);
-		else
-			downstream_new(&router->worker, fd, &peer);
+		downstream_new(&router->worker, fd, &peer);
 	}
+}
+
+static void accept_again(struct router *router)
+{
+	if (!router->full || router->drain_until_ms || router->worker.n_clients >= router->clients_max)
+		return;
+	router->full = false;
+	poll_set(&router->listener, POLL_READ);
 }
 
 static void on_sweep(struct timer *timer)
 {
 	struct router *router = CONTAINER_OF(timer, struct router, sweep);
-	downstreams_check_deadlines(&router->worker);
+	downstreams_check(&router->worker);
 	upstreams_sweep(&router->worker.upstreams, UPSTREAM_IDLE_MS);
+	accept_again(router);
 	bool over = router->drain_until_ms &&
 		    (!router->worker.n_clients || loop_now_ms(router->loop) >= router->drain_until_ms);
 	if (over)
@@ -113,17 +139,21 @@ static int start(struct router *router, const struct platform *platform, struct 
 	timer_init(&router->sweep, router->loop, on_sweep);
 	timer_set(&router->sweep, SWEEP_MS);
 	signal_start(&router->terminate, router->loop, SIGTERM, on_terminate);
-	log_info("serving http=%s", platform->http);
+	log_info("serving http=%s clients_max=%u", platform->http, router->clients_max);
 	return 0;
 }
 
-static void raise_file_limit(void)
+// Each client may need a connection to an instance as well.
+static uint32_t raise_file_limit(void)
 {
 	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return CLIENTS_MAX;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	rlim_t for_clients = limit.rlim_cur > 2 * FILES_FOR_ITSELF ? (limit.rlim_cur - FILES_FOR_ITSELF) / 2
+								   : FILES_FOR_ITSELF / 2;
+	return for_clients < CLIENTS_MAX ? (uint32_t)for_clients : CLIENTS_MAX;
 }
 
 static int run(const char *data, int listen_fd)
@@ -137,6 +167,7 @@ static int run(const char *data, int listen_fd)
 	struct router *router = xcalloc(1, sizeof(*router));
 	router->loop = loop_new();
 	router->listen_fd = listen_fd;
+	router->clients_max = raise_file_limit();
 	init_worker(router);
 	int r = start(router, &platform, &err);
 	if (r == 0)
@@ -164,6 +195,5 @@ int router_main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	raise_file_limit();
 	return run(argv[3], (int)fd);
 }

@@ -25,21 +25,12 @@ struct routes {
 	bool acking, ack_again;
 };
 
-static bool is_current(const struct upstream *u, void *arg)
-{
-	const struct table *table = arg;
-	for (uint32_t i = 0; i < table->n; i++)
-		for (uint32_t k = 0; k < table->routes[i].n; k++)
-			if (table->routes[i].upstreams[k] == u)
-				return true;
-	return false;
-}
-
 static void swap_table(struct worker *worker, const struct route_table *from)
 {
 	struct table *before = worker->table;
+	upstreams_unmark(&worker->upstreams);
 	worker->table = table_new(from, &worker->upstreams);
-	upstreams_retire(&worker->upstreams, is_current, worker->table);
+	upstreams_retire(&worker->upstreams);
 	table_unref(before);
 }
 
@@ -91,7 +82,7 @@ static json_t *ack_body(struct worker *worker)
 	void *value;
 	while (map_next(&worker->upstreams.by_id, &at, NULL, &value)) {
 		const struct upstream *u = value;
-		if (u->outstanding && !u->tables)
+		if (u->outstanding && !u->current)
 			json_array_append_new(busy, json_stringn(u->id, strcspn(u->id, " ")));
 	}
 	return json_pack("{s:I, s:o}", "version", (json_int_t)worker->table->version, "busy", busy);

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sys/socket.h>
 
 #define IDLE_MAX 64	    // connections kept for one upstream
 #define FAILED_FOR_MS 1000
@@ -14,13 +15,14 @@ struct upstream *upstreams_get(struct upstreams *set, const char *id, const char
 	struct upstream *u = map_get(&set->by_id, key);
 	if (u) {
 		u->refs++;
+		u->current = true;
 		return u;
 	}
 	struct address parsed;
 	if (address_parse(address, &parsed, NULL) < 0)
 		return NULL;
 	u = xcalloc(1, sizeof(*u));
-	*u = (struct upstream){ .set = set, .id = TAKE_PTR(key), .address = parsed, .refs = 1, .tables = 1 };
+	*u = (struct upstream){ .set = set, .id = TAKE_PTR(key), .address = parsed, .refs = 1, .current = true };
 	list_init(&u->idle);
 	map_set(&set->by_id, u->id, u);
 	return u;
@@ -60,14 +62,21 @@ void upstream_unref(struct upstream *u)
 	free(u);
 }
 
-void upstreams_retire(struct upstreams *set, bool (*current)(const struct upstream *u, void *arg), void *arg)
+void upstreams_unmark(struct upstreams *set)
+{
+	size_t at = 0;
+	void *value;
+	while (map_next(&set->by_id, &at, NULL, &value))
+		((struct upstream *)value)->current = false;
+}
+
+void upstreams_retire(struct upstreams *set)
 {
 	size_t at = 0;
 	void *value;
 	while (map_next(&set->by_id, &at, NULL, &value)) {
 		struct upstream *u = value;
-		u->tables = current(u, arg);
-		if (!u->tables)
+		if (!u->current)
 			upstream_close_idle(u);
 	}
 }
@@ -140,11 +149,24 @@ static void idle_ready(struct poll *poll, UNUSED int events)
 	close_idle(u, c);
 }
 
-static struct upstream_connection *take_idle(struct upstream *u)
+// Nothing to be read, not even the end.
+static bool is_silent(const struct upstream_connection *c)
 {
-	if (list_empty(&u->idle))
-		return NULL;
-	struct upstream_connection *c = LIST_ENTRY(u->idle.next, struct upstream_connection, link);
+	char byte;
+	return recv(c->poll.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+static struct upstream_connection *take_idle(struct upstream *u, bool only_alive)
+{
+	struct upstream_connection *c;
+	for (;;) {
+		if (list_empty(&u->idle))
+			return NULL;
+		c = LIST_ENTRY(u->idle.next, struct upstream_connection, link);
+		if (!only_alive || is_silent(c))
+			break;
+		close_idle(u, c);
+	}
 	list_remove(&c->link);
 	u->n_idle--;
 	c->reused = true;
@@ -173,10 +195,10 @@ static struct upstream_connection *open_connection(struct upstream *u)
 	return c;
 }
 
-struct upstream_connection *upstream_connect(struct upstream *u, struct exchange *exchange,
+struct upstream_connection *upstream_connect(struct upstream *u, struct exchange *exchange, bool only_alive,
 					     void (*ready)(struct poll *poll, int events))
 {
-	struct upstream_connection *c = take_idle(u);
+	struct upstream_connection *c = take_idle(u, only_alive);
 	if (!c)
 		c = open_connection(u);
 	if (!c)
@@ -194,7 +216,7 @@ void upstream_release(struct upstream_connection *c, bool keep)
 	assert(u->outstanding);
 	u->outstanding--;
 	c->exchange = NULL;
-	if (keep && u->tables && u->n_idle < IDLE_MAX) {
+	if (keep && u->current && u->n_idle < IDLE_MAX) {
 		c->poll.ready = idle_ready;
 		c->idle_since_ms = loop_now_ms(u->set->loop);
 		list_prepend(&u->idle, &c->link);
@@ -202,7 +224,7 @@ void upstream_release(struct upstream_connection *c, bool keep)
 	} else {
 		connection_free(c);
 	}
-	if (!u->outstanding && !u->tables && u->set->on_idle)
+	if (!u->outstanding && !u->current && u->set->on_idle)
 		u->set->on_idle(u->set);
 	upstream_unref(u);
 }

@@ -20,7 +20,7 @@ struct upstream {
 	char *id;
 	struct address address;
 	uint32_t refs;	      // tables and connections
-	uint32_t tables;      // set by upstreams_mark: whether the current table has it
+	bool current;	      // the newest table has it
 	uint32_t outstanding; // requests in flight
 	uint64_t failed_ms;   // loop time of the last failed connect or broken connection; 0: none
 	struct list idle;     // of struct upstream_connection, the most recently used first
@@ -31,9 +31,10 @@ struct upstream {
 struct upstream *upstreams_get(struct upstreams *set, const char *id, const char *address);
 void upstream_unref(struct upstream *u); // NULL is fine
 
-// After a table swap: upstreams that are not among those of the new table close their idle connections and take no more.
-// `current` says whether the new table has u.
-void upstreams_retire(struct upstreams *set, bool (*current)(const struct upstream *u, void *arg), void *arg);
+// Around the making of a new table: what upstreams_get does not return in between is retired by upstreams_retire. It
+// closes its idle connections and keeps no more.
+void upstreams_unmark(struct upstreams *set);
+void upstreams_retire(struct upstreams *set);
 
 struct exchange;
 
@@ -55,8 +56,9 @@ struct upstream_connection {
 struct upstream *upstream_choose(struct upstream *const *candidates, uint32_t n, struct upstream *const *tried,
 				 uint32_t n_tried);
 
-// An idle connection, or a new one that is being connected (connected: false). NULL with errno when it fails at once.
-struct upstream_connection *upstream_connect(struct upstream *u, struct exchange *exchange,
+// An idle connection, or a new one that is being connected (connected: false). only_alive: an idle one that the instance has
+// closed just now will not do, since the request cannot be sent twice. NULL with errno when it fails at once.
+struct upstream_connection *upstream_connect(struct upstream *u, struct exchange *exchange, bool only_alive,
 					     void (*ready)(struct poll *poll, int events));
 
 // Back to the pool (keep) or closed. Ends the exchange's count.

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -80,13 +81,13 @@ def answer(bytes_, until=b"\r\n\r\n", close=False):
 
 
 class Router:
-    def __init__(self, *instances, state="running", routes=None):
+    def __init__(self, *instances, state="running", routes=None, files=None):
         self.folder = tempfile.TemporaryDirectory(prefix="dialtone-router-")
         data = pathlib.Path(self.folder.name)
         for name in ("router", "secrets"):
             (data / name).mkdir()
         (data / "secrets" / "node.token").write_text("secret\n")
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.at = self.listener.getsockname()
         # No server is there: the router serves by the table it kept.
         (data / "platform.json").write_text(json.dumps({
@@ -102,6 +103,8 @@ class Router:
         self.process = subprocess.Popen([DIALTONE, "router", "--data", str(data)], pass_fds=[self.listener.fileno()],
                                         env={**os.environ, "DIALTONE_LISTEN_FD": str(self.listener.fileno())},
                                         stderr=self.log)
+        if files:
+            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (files, files))
 
     def __enter__(self):
         return self
@@ -120,6 +123,17 @@ class Router:
         self.folder.cleanup()
         if kind is None:
             assert status == 0, f"the router ended with {status}\n{log}"
+
+    def log_text(self):
+        return pathlib.Path(self.log.name).read_text()
+
+    def private_bytes(self):
+        rollup = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
+        return 1024 * sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_"))
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def connect(self, timeout=10):
         connection = socket.create_connection(self.at, timeout)
@@ -162,3 +176,23 @@ def get(path="/", host="app.test", extra="", close=True, method="GET"):
 
 def status_of(reply):
     return int(reply.split(b" ", 2)[1])
+
+
+def wait_for(condition, what, detail=lambda: "", seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s for {what} {detail()}"
+        time.sleep(0.05)
+
+
+def raise_file_limit(n):
+    """True when this process may open n files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < n <= hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (n, hard))
+    return hard >= n
+
+
+def sanitized():
+    """True when the binary under test watches its memory (and so takes much more of it)."""
+    return b"__asan_init" in DIALTONE.read_bytes()
