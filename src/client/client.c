@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <time.h>
 
+enum { SILENCE_MS = 30000 };
+
 struct client {
 	struct client_wire wire;
 	struct loop *loop;
@@ -28,6 +30,7 @@ struct wait {
 	// Called with the body's bytes of a good answer instead of collecting them; returns 0 or what to stop with.
 	int (*data)(struct wait *wait, const char *bytes, size_t n);
 	void *arg;
+	bool endless; // a stream: it may be silent for as long as it likes
 	// Upgrade.
 	bool upgrade;
 	struct buf *early;
@@ -139,6 +142,7 @@ static void wait_start(struct wait *wait, struct client_headers *headers)
 		.body_len = body ? strlen(body) : 0,
 		.stream_body = request->upload != NULL,
 		.head_timeout_ms = request->timeout_ms,
+		.idle_timeout_ms = wait->endless ? 0 : request->timeout_ms ? request->timeout_ms : SILENCE_MS,
 		.on_head = on_head,
 		.on_data = on_data,
 		.on_drain = on_drain,
@@ -264,7 +268,13 @@ static int stream_once(struct client *client, struct reading *reading, bool *ret
 	client_headers_add(&headers, "Last-Event-ID", str_empty(reading->last_id) ? NULL : reading->last_id);
 	reading->parser = sse_parser_new(CLIENT_ANSWER_MAX, on_stream_event, reading);
 	reading->heard = false;
-	struct wait wait = { .client = client, .request = &reading->stream->request, .data = stream_data, .arg = reading };
+	struct wait wait = {
+		.client = client,
+		.request = &reading->stream->request,
+		.data = stream_data,
+		.arg = reading,
+		.endless = true,
+	};
 	AUTO_ANSWER struct client_answer answer = { 0 };
 	int r = wait_run(&wait, &headers, &answer, err);
 	sse_parser_free(reading->parser);

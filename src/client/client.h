@@ -38,7 +38,7 @@ struct client_request {
 	const char *method, *path;	// path: target with query, already encoded
 	const json_t *body;		// sent as application/json; NULL: none
 	const char *if_match;		// NULL: none
-	unsigned timeout_ms;		// until the answer's head; 0: 30,000
+	unsigned timeout_ms;		// until the answer begins, and between its bytes; 0: 30,000
 	// Or an upload: called whenever more may be sent; fills up to size bytes, returns how many, 0 at the end, or a
 	// negative errno, which ends the call with that code. Sent chunked as content_type.
 	ssize_t (*upload)(char *bytes, size_t size, void *arg);

@@ -116,6 +116,16 @@ static int add_up(const char *bytes UNUSED, size_t n, void *arg)
 	return *(size_t *)arg > (4 << 20) ? -EFBIG : 0;
 }
 
+static void stalled_answers(void **state UNUSED)
+{
+	struct client *client = open_client("secret");
+	struct client_request request = { .method = "GET", .path = "/stall", .timeout_ms = 100 };
+	struct err err = { 0 };
+	assert_int_equal(client_send(client, &request, NULL, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.text, "stopped for 100 ms"));
+	client_free(client);
+}
+
 static void downloads(void **state UNUSED)
 {
 	struct client *client = open_client("secret");
@@ -210,7 +220,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(calls_and_is_answered), cmocka_unit_test(problem_becomes_error),
 		cmocka_unit_test(nobody_listens),	 cmocka_unit_test(addresses),
-		cmocka_unit_test(uploads),		 cmocka_unit_test(downloads),
+		cmocka_unit_test(uploads),		 cmocka_unit_test(stalled_answers), cmocka_unit_test(downloads),
 		cmocka_unit_test(streams),		 cmocka_unit_test(upgrades),
 	};
 	return cmocka_run_group_tests(tests, prepare, cleanup);

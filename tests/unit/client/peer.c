@@ -51,6 +51,13 @@ static void big(struct http_exchange *x)
 	free(bytes);
 }
 
+// Begins an answer and leaves it at that.
+static void stall(struct http_exchange *x)
+{
+	http_respond_start(x, 200, "application/json");
+	http_respond_write(x, "{", 1);
+}
+
 // Three events after the one the client has seen, then the stream breaks off.
 static void events(struct http_exchange *x)
 {
@@ -100,6 +107,8 @@ static void on_request(struct http_exchange *x, void *arg UNUSED)
 		http_exchange_read_body(x, 1000, echo);
 	else if (str_eq(request->path, "/big"))
 		big(x);
+	else if (str_eq(request->path, "/stall"))
+		stall(x);
 	else if (str_eq(request->path, "/events"))
 		events(x);
 	else if (str_eq(request->path, "/gone"))
