@@ -71,6 +71,7 @@ static void put_event(struct building *build, const char *event, json_t *json)
 
 static void finish(struct building *build)
 {
+	timer_stop(&build->ping); // nothing may follow the end of the answer
 	if (build->x)
 		http_respond_end(build->x);
 	else
@@ -90,6 +91,8 @@ static void x_gone(struct http_exchange *x, bool complete UNUSED)
 {
 	struct building *build = http_exchange_arg(x);
 	build->x = NULL;
+	if (build->full && build->output_fd >= 0) // nobody waits to take it any more: it runs out here
+		poll_set(&build->output, POLL_READ);
 	if (build->visitor)
 		visitor_kill(build->visitor);
 	else if (!build->working)

@@ -140,6 +140,8 @@ static void try_begin(struct timer *timer)
 		timer_set(&run->again, PULL_EVERY_MS);
 		return;
 	}
+	if (r == -EINPROGRESS)
+		err_set(&err, -ETIMEDOUT, "the app's files did not come within %d s", PULL_AT_MOST_MS / 1000);
 	if (r == 0)
 		r = begin(run, &err);
 	if (r < 0)

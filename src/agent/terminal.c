@@ -191,11 +191,16 @@ static bool output_over(const struct terminal *terminal)
 	return terminal->sources[0].fd < 0 && terminal->sources[1].fd < 0;
 }
 
+static bool is_hungry(const struct terminal *terminal)
+{
+	return buf_len(&terminal->from) < FRAME_MAX + HEAD_SIZE && buf_len(&terminal->input) <= HIGH_WATER;
+}
+
 static void watch_all(struct terminal *terminal)
 {
 	bool room = buf_len(&terminal->to) < HIGH_WATER;
-	bool hungry = buf_len(&terminal->from) < FRAME_MAX + HEAD_SIZE && buf_len(&terminal->input) <= HIGH_WATER;
-	poll_set(&terminal->socket, (hungry ? POLL_READ : 0) | (buf_len(&terminal->to) ? POLL_WRITE : 0));
+	poll_set(&terminal->socket,
+		 (is_hungry(terminal) ? POLL_READ : POLL_HANGUP) | (buf_len(&terminal->to) ? POLL_WRITE : 0));
 	for (size_t i = 0; i < 2; i++) {
 		if (terminal->sources[i].fd >= 0)
 			poll_set(&terminal->sources[i].poll, room ? POLL_READ : 0);
@@ -221,8 +226,10 @@ static void pump(struct terminal *terminal)
 static void socket_ready(struct poll *poll, int events)
 {
 	struct terminal *terminal = CONTAINER_OF(poll, struct terminal, socket);
-	if (events & POLL_READ)
+	if ((events & POLL_READ) && is_hungry(terminal))
 		read_socket(terminal);
+	else if (events & POLL_READ)
+		left(terminal);
 	pump(terminal);
 }
 

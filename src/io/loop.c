@@ -189,7 +189,8 @@ void poll_set(struct poll *poll, int events)
 		uv_poll_stop(&poll->handle->uv);
 		return;
 	}
-	int flags = (events & POLL_READ ? UV_READABLE : 0) | (events & POLL_WRITE ? UV_WRITABLE : 0);
+	int flags = (events & POLL_READ ? UV_READABLE : 0) | (events & POLL_WRITE ? UV_WRITABLE : 0) |
+		    (events & POLL_HANGUP ? UV_DISCONNECT : 0);
 	uv_poll_start(&poll->handle->uv, flags, poll_ready);
 }
 

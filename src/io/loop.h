@@ -41,9 +41,10 @@ bool timer_is_set(const struct timer *timer);
 void timer_stop(struct timer *timer);  // may be set again
 void timer_clear(struct timer *timer); // releases; zeroed is fine
 
-enum { POLL_READ = 1, POLL_WRITE = 2 };
+enum { POLL_READ = 1, POLL_WRITE = 2, POLL_HANGUP = 4 };
 
-// Readiness of a descriptor (level-triggered). Errors and hang-ups show as readable and writable.
+// Readiness of a descriptor (level-triggered). Errors and hang-ups show as readable and writable. POLL_HANGUP is for who does
+// not read at present but must know that the other end has gone; it shows as readable.
 struct poll {
 	void (*ready)(struct poll *poll, int events);
 	struct loop *loop;

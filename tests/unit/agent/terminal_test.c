@@ -190,6 +190,29 @@ static void too_large_a_frame(void **state UNUSED)
 	rig_close(&rig);
 }
 
+static bool is_stuck(struct rig *rig)
+{
+	char head[5] = { 0, 0, 0, 0x10, 0 }, bytes[4096] = { 0 };
+	struct pollfd poll_fd = { .fd = rig->peer, .events = POLLOUT };
+	if (poll(&poll_fd, 1, 50) == 0)
+		return true;
+	if (send(rig->peer, head, sizeof(head), MSG_DONTWAIT) == sizeof(head))
+		send(rig->peer, bytes, sizeof(bytes), 0);
+	return false;
+}
+
+// Input for a process that does not read stands in the way of the end of the connection.
+static void peer_leaves_behind_input(void **state UNUSED)
+{
+	struct rig rig;
+	rig_open(&rig, "");
+	run_until(&rig, is_stuck);
+	close_end(&rig.peer);
+	rig.peer = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	run_until(&rig, is_gone);
+	rig_close(&rig);
+}
+
 static void peer_leaves(void **state UNUSED)
 {
 	struct rig rig;
@@ -234,6 +257,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(output_then_status), cmocka_unit_test(input_and_its_end), cmocka_unit_test(control_words),
 		cmocka_unit_test(failure_is_told),    cmocka_unit_test(too_large_a_frame), cmocka_unit_test(peer_leaves),
+		cmocka_unit_test(peer_leaves_behind_input),
 		cmocka_unit_test(much_output),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
