@@ -1,4 +1,4 @@
-// Builds a recipe into a cache and prints what came of it: for the checks that need a network (tests/e2e/images.sh).
+// Builds a recipe into a cache and prints what came of it: for check-recipes and check-digests.
 #include "base/str.h"
 #include "image/build.h"
 
@@ -29,7 +29,7 @@ int main(int argc, char **argv)
 	AUTO_IMAGE struct image image = { 0 };
 	bool built;
 	if (image_build(argv[1], argv[2], &options, &image, &built, &err) < 0) {
-		fprintf(stderr, "error: %s\nhint: %s\n", err.text, err.hint);
+		fprintf(stderr, "error: %s\n%s%s%s", err.text, err.hint[0] ? "hint: " : "", err.hint, err.hint[0] ? "\n" : "");
 		return 1;
 	}
 	printf("%s@%s %s %llu\n", image.name, image.version, built ? "built" : "cached",
