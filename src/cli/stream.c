@@ -13,45 +13,59 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <termios.h>
 
 enum channel { CHANNEL_IN, CHANNEL_OUT, CHANNEL_ERR, CHANNEL_CONTROL };
 
 #define FRAME_HEAD 5
 #define FRAME_MAX (1 << 20)
+#define OUT_HIGH (256 << 10) // bytes to be sent above which no more input is read
 
 struct session {
 	int socket;
 	bool tty, input_open, raw;
 	struct termios before;
-	struct buf in; // from the socket, not yet a whole frame
-	int status;    // what to exit with; -1: not known yet
+	struct buf in;  // from the socket, not yet a whole frame
+	struct buf out; // frames to be sent: never waited for, since the other end may wait for us to read
+	int status;     // what to exit with; -1: not known yet
 };
 
-static int send_frame(int fd, enum channel channel, const void *bytes, size_t n)
+static int send_frame(struct session *s, enum channel channel, const void *bytes, size_t n)
 {
 	unsigned char head[FRAME_HEAD] = { (unsigned char)channel };
 	uint32_t length = htonl((uint32_t)n);
 	memcpy(head + 1, &length, sizeof(length));
-	int r = write_all(fd, head, sizeof(head));
-	return r < 0 ? r : write_all(fd, bytes, n);
+	int r = buf_add(&s->out, head, sizeof(head));
+	return r < 0 ? r : buf_add(&s->out, bytes, n);
 }
 
-static int send_control(int fd, json_t *control)
+static int flush_frames(struct session *s)
+{
+	while (buf_len(&s->out)) {
+		ssize_t n = send(s->socket, buf_data(&s->out), buf_len(&s->out), MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		buf_consume(&s->out, (size_t)n);
+	}
+	return 0;
+}
+
+static int send_control(struct session *s, json_t *control)
 {
 	char *text = json_dumps(control, JSON_COMPACT);
 	json_decref(control);
-	int r = send_frame(fd, CHANNEL_CONTROL, text, strlen(text));
+	int r = send_frame(s, CHANNEL_CONTROL, text, strlen(text));
 	free(text);
 	return r;
 }
 
-static int send_size(const struct session *s)
+static int send_size(struct session *s)
 {
 	struct winsize size;
 	if (!s->tty || ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0)
 		return 0;
-	return send_control(s->socket, json_pack("{s:[i,i]}", "resize", size.ws_col, size.ws_row));
+	return send_control(s, json_pack("{s:[i,i]}", "resize", size.ws_col, size.ws_row));
 }
 
 static void take_control(struct session *s, const char *bytes, size_t n)
@@ -98,9 +112,9 @@ static int read_socket(struct session *s)
 	char *to;
 	if (buf_reserve(&s->in, 65536, &to) < 0)
 		return -ENOBUFS;
-	ssize_t n = read(s->socket, to, 65536);
+	ssize_t n = recv(s->socket, to, 65536, MSG_DONTWAIT);
 	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
+		return errno == EINTR || errno == EAGAIN ? 0 : -errno;
 	if (n == 0)
 		return -EPIPE;
 	buf_commit(&s->in, (size_t)n);
@@ -114,9 +128,9 @@ static int read_input(struct session *s)
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return 0;
 	if (n > 0)
-		return send_frame(s->socket, CHANNEL_IN, bytes, (size_t)n);
+		return send_frame(s, CHANNEL_IN, bytes, (size_t)n);
 	s->input_open = false;
-	return send_control(s->socket, json_pack("{s:b}", "eof", 1));
+	return send_control(s, json_pack("{s:b}", "eof", 1));
 }
 
 static int read_signal(struct session *s, int signals)
@@ -126,26 +140,29 @@ static int read_signal(struct session *s, int signals)
 		return 0;
 	if (info.ssi_signo == SIGWINCH)
 		return send_size(s);
-	return send_control(s->socket, json_pack("{s:i}", "signal", (int)info.ssi_signo));
+	return send_control(s, json_pack("{s:i}", "signal", (int)info.ssi_signo));
 }
 
 static int relay(struct session *s, int signals)
 {
 	int r = take_frames(s);
 	while (r == 0 && s->status < 0) {
+		bool hungry = s->input_open && buf_len(&s->out) < OUT_HIGH;
 		struct pollfd fds[] = {
-			{ .fd = s->socket, .events = POLLIN },
-			{ .fd = s->input_open ? STDIN_FILENO : -1, .events = POLLIN },
+			{ .fd = s->socket, .events = (short)(POLLIN | (buf_len(&s->out) ? POLLOUT : 0)) },
+			{ .fd = hungry ? STDIN_FILENO : -1, .events = POLLIN },
 			{ .fd = signals, .events = POLLIN },
 		};
 		if (poll(fds, ARRAY_LEN(fds), -1) < 0 && errno != EINTR)
 			return -errno;
-		if (fds[0].revents)
+		if (fds[0].revents & ~POLLOUT)
 			r = read_socket(s);
 		if (r == 0 && s->status < 0 && fds[1].revents)
 			r = read_input(s);
 		if (r == 0 && s->status < 0 && fds[2].revents)
 			r = read_signal(s, signals);
+		if (r == 0 && s->status < 0)
+			r = flush_frames(s);
 	}
 	return s->status >= 0 ? 0 : r;
 }
@@ -172,6 +189,8 @@ static int join(struct cli *cli, struct session *s)
 	make_raw(s);
 	int r = send_size(s);
 	if (r == 0)
+		r = flush_frames(s);
+	if (r == 0)
 		r = relay(s, signals);
 	if (s->raw)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &s->before);
@@ -192,12 +211,19 @@ static bool wants_tty(struct cli *cli)
 
 static int run_stream(struct cli *cli, const char *path)
 {
-	struct session s = { .tty = wants_tty(cli), .input_open = true, .in = BUF_INIT(FRAME_MAX * 2), .status = -1 };
+	struct session s = {
+		.tty = wants_tty(cli),
+		.input_open = true,
+		.in = BUF_INIT(FRAME_MAX * 2),
+		.out = BUF_INIT(FRAME_MAX),
+		.status = -1,
+	};
 	json_t *words = json_array();
 	for (unsigned i = 1; i < cli->n_args; i++)
 		json_array_append_new(words, json_string(cli->args[i]));
 	const char *process = cli_get(cli, "process");
-	json_t *body = json_pack("{s:o, s:b, s:s}", "command", words, "tty", s.tty, "process", process ? process : "web");
+	json_t *body =
+		json_pack("{s:o, s:b, s:s}", "command", words, "tty", s.tty, "process", process ? process : "web");
 	struct err err = { 0 };
 	int r = client_upgrade(cli->client, path, "dialtone-stream", body, &s.in, &s.socket, &err);
 	json_decref(body);
@@ -206,6 +232,7 @@ static int run_stream(struct cli *cli, const char *path)
 	int status = join(cli, &s);
 	close(s.socket);
 	buf_clear(&s.in);
+	buf_clear(&s.out);
 	return status;
 }
 
@@ -239,7 +266,8 @@ int command_exec(struct cli *cli)
 	const char *process = cli_get(cli, "process"), *wanted = cli_get(cli, "instance");
 	size_t i;
 	json_t *instance;
-	json_array_foreach(json_object_get(answer.json, "items"), i, instance) {
+	json_array_foreach(json_object_get(answer.json, "items"), i, instance)
+	{
 		if (!matches(instance, process ? process : "web", wanted))
 			continue;
 		AUTO_FREE char *rest = xasprintf("instances/%s/exec", get_text(instance, "instance"));

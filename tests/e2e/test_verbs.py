@@ -82,6 +82,12 @@ def test_run_reads_standard_input(platform, app):
     assert said.stdout == "through\n"
 
 
+def test_input_that_is_not_read_does_not_hold_up_the_output(platform, app):
+    much = "0123456789abcde\n" * (2 << 20)
+    said = platform.cli("exec", app, "sh", "-c", "head -c 100000000 /dev/zero; wc -c", input=much, timeout=60)
+    assert said.stdout.lstrip("\0").strip() == str(len(much)) and len(said.stdout) > 100_000_000
+
+
 def test_exec_is_inside_the_instance(platform, app):
     said = platform.cli("exec", app, "sh", "-c", "echo $INSTANCE_INDEX; ls /app")
     assert said.stdout.splitlines()[0] == "0" and "hello" in said.stdout
