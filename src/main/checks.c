@@ -1,5 +1,6 @@
 #include "main/checks.h"
 
+#include "agent/container/container.h"
 #include "base/buf.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -124,6 +125,12 @@ int check_machine(struct err *err)
 			return r;
 	}
 	return 0;
+}
+
+int check_folder(const char *folder, const char *option, struct err *err)
+{
+	int r = container_check_folder(folder, err);
+	return r < 0 ? err_wrap(err, "%s %s cannot hold what containers are made of", option, folder) : 0;
 }
 
 int check_port(const char *address, const char *option, struct err *err)

@@ -6,5 +6,8 @@
 int check_root(const char *command, struct err *err);
 int check_machine(struct err *err); // programs, kernel, control groups
 
+// That containers can be made from what is in an existing folder. option: what to change ("--data").
+int check_folder(const char *folder, const char *option, struct err *err);
+
 // That nobody listens on ADDR:PORT. option: what to change ("--http").
 int check_port(const char *address, const char *option, struct err *err);

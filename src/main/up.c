@@ -139,6 +139,10 @@ static int prepare(const char *data, const struct setup_options *options, struct
 	if (r == 0)
 		r = setup_platform(data, options, p, err);
 	if (r == 0)
+		r = check_folder(p->data, "--data", err);
+	if (r == 0)
+		r = check_folder(p->cache, "--cache", err);
+	if (r == 0)
 		r = stop_outdated(p, err);
 	if (r == 0 && !is_part_alive(data)) {
 		r = check_port(p->http, "--http", err);

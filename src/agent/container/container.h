@@ -31,6 +31,9 @@ struct container_member {
 	const char *environment; // isolation group, as in struct container_spec
 };
 
+// Whether layers and instance directories can lie in this folder. The hint says which file systems can.
+int container_check_folder(const char *folder, struct err *err);
+
 // Makes what is missing (bridge, nft tables, base layer, compiled seccomp filter, cgroup) and takes over what is there.
 // members: every instance that lives on this node; the network rules are set to exactly these, in one transaction, so
 // that running instances do not notice. Errors say what this machine lacks.

@@ -3,6 +3,7 @@
 #include "agent/container/base_layer.h"
 #include "agent/container/crun.h"
 #include "agent/container/identity.h"
+#include "agent/container/layers.h"
 #include "agent/container/syscalls.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -84,6 +85,11 @@ static int open_parts(struct container_host *host, const char *data, const struc
 	if (r == 0)
 		r = firewall_open(&host->firewall, &host->net, members, n, err);
 	return r;
+}
+
+int container_check_folder(const char *folder, struct err *err)
+{
+	return layers_check(folder, err);
 }
 
 int container_host_open(const struct container_host_config *config, const struct container_member *members,

@@ -1,5 +1,6 @@
 #include "agent/container/layers.h"
 
+#include "agent/container/identity.h"
 #include "base/str.h"
 #include "io/file.h"
 
@@ -38,7 +39,7 @@ static int clone_with_ids(const char *path, int identity_fd, int *ret_fd, struct
 	};
 	if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0) {
 		int r = err_set_errno(err, -errno, "cannot map the ids of layer '%s'", path);
-		err_hint(err, "its file system must support idmapped mounts (ext4, xfs, btrfs, from Linux 5.19)");
+		err_hint(err, "its file system must support idmapped mounts (ext4, xfs, btrfs; tmpfs from Linux 6.3)");
 		return r;
 	}
 	*ret_fd = TAKE_FD(fd);
@@ -215,6 +216,15 @@ int layers_mount(const struct layers *layers, const char *target, const char *hi
 	if (r < 0)
 		return r;
 	return mount_parts(&parts, target, hidden, err);
+}
+
+int layers_check(const char *folder, struct err *err)
+{
+	AUTO_CLOSE int mapped = -1;
+	AUTO_CLOSE int identity = identity_userns_open(identity_base(IDENTITY_MIN_ADDRESS_BITS), 1, 1);
+	if (identity < 0)
+		return err_set_errno(err, identity, "cannot make a user namespace");
+	return clone_with_ids(folder, identity, &mapped, err);
 }
 
 int layers_unmount(const char *target, struct err *err)

@@ -21,5 +21,9 @@ struct layers {
 // them together; kernels before 6.15 need that, and it is empty again afterwards.
 int layers_mount(const struct layers *layers, const char *target, const char *hidden, struct err *err);
 
+// Whether layers can lie in this folder: its file system must carry idmapped mounts, which tmpfs, for one, does only from
+// Linux 6.3.
+int layers_check(const char *folder, struct err *err);
+
 // Detaches whatever is mounted at target, however often. Nothing there is success.
 int layers_unmount(const char *target, struct err *err);

@@ -101,6 +101,16 @@ static void a_missing_layer_is_named(void **state)
 	close(layers.identity_fd);
 }
 
+static void a_folder_is_checked(void **state)
+{
+	(void)state;
+	struct err err = { 0 };
+	assert_int_equal(layers_check(root, &err), 0);
+	assert_int_equal(layers_check("/proc", &err), -EINVAL); // no kernel maps the ids of this one
+	assert_non_null(strstr(err.text, "'/proc'"));
+	assert_non_null(strstr(err.hint, "ext4"));
+}
+
 static int make_layers(void **state)
 {
 	(void)state;
@@ -125,6 +135,7 @@ int main(void)
 		cmocka_unit_test(as_this_kernel_can),
 		cmocka_unit_test(as_older_kernels_can),
 		cmocka_unit_test(a_missing_layer_is_named),
+		cmocka_unit_test(a_folder_is_checked),
 	};
 	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
 		printf("skipped: mounts need root\n");
