@@ -128,8 +128,14 @@ def test_what_the_server_finds_wrong_is_the_manifests_fault_too(platform, folder
     assert "compiling" not in said.stderr  # it was refused before the build
 
 
+def never_ready(folder):
+    (folder / "idle.c").write_text("#include <unistd.h>\nint main(void) { for (;;) pause(); }\n")
+    subprocess.run(["gcc", "-static", "-o", folder / "hello", folder / "idle.c"], check=True)
+
+
 def test_a_push_that_is_overtaken_says_so(platform, folder):
-    manifest(folder, "name: race\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n    port: 9999\n")
+    never_ready(folder)  # so that the push is surely still waiting
+    manifest(folder, "name: race\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n")
     first = subprocess.Popen([str(word) for word in platform.inside(DIALTONE, "push", folder)], env=platform.env, text=True,
                              stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     wait_for("its first release", lambda: platform.cli("app", "race", check=False).returncode == 0)
@@ -139,8 +145,7 @@ def test_a_push_that_is_overtaken_says_so(platform, folder):
 
 
 def test_an_app_that_listens_elsewhere_is_told(platform, folder):
-    (folder / "idle.c").write_text("#include <unistd.h>\nint main(void) { for (;;) pause(); }\n")
-    subprocess.run(["gcc", "-static", "-o", folder / "hello", folder / "idle.c"], check=True)
+    never_ready(folder)
     manifest(folder, "name: deaf\nruntime: none\nhealth: {grace: 1s}\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n")
     said = platform.push(folder, check=False)
     assert said.returncode == CLI_NOT_SERVING, said.stderr
