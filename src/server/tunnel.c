@@ -1,5 +1,6 @@
 // Two upgraded connections, client's and agent's, joined: what comes in at one goes out at the other, never more of it
-// in memory than TUNNEL_BUFFER each way.
+// in memory than TUNNEL_BUFFER each way. An agent that has closed may have said why, so the client still gets that, and
+// what it sends meanwhile is dropped; when the client's connection breaks, all is over.
 #include "base/log.h"
 #include "base/str.h"
 #include "server/core.h"
@@ -18,6 +19,7 @@ struct side {
 	int fd;
 	struct buf in; // read here, to be written at the other side
 	bool ended;    // nothing more comes in here
+	bool deaf;     // the other side takes nothing more
 	bool shut;     // the other side was told so
 };
 
@@ -25,6 +27,13 @@ struct tunnel {
 	struct side sides[2];
 	struct list link;
 };
+
+enum { CLIENT, AGENT };
+
+static bool is_client(const struct side *side)
+{
+	return side == &side->tunnel->sides[CLIENT];
+}
 
 static struct side *other_side(struct side *side)
 {
@@ -49,7 +58,7 @@ void tunnels_close(struct server *server)
 		tunnel_free(tunnel);
 }
 
-// Reads while there is room; false when the connection broke.
+// Reads while there is room; false when the client's connection broke.
 static bool read_side(struct side *side)
 {
 	while (!side->ended && buf_len(&side->in) < TUNNEL_BUFFER / 2) {
@@ -64,8 +73,10 @@ static bool read_side(struct side *side)
 			side->ended = true;
 		else if (errno == EAGAIN || errno == EINTR)
 			return true;
-		else
+		else if (is_client(side))
 			return false;
+		else
+			side->ended = true;
 	}
 	return true;
 }
@@ -73,15 +84,19 @@ static bool read_side(struct side *side)
 static bool write_side(struct side *side)
 {
 	struct side *to = other_side(side);
-	while (buf_len(&side->in)) {
+	while (buf_len(&side->in) && !side->deaf) {
 		ssize_t n = send(to->fd, buf_data(&side->in), buf_len(&side->in), MSG_NOSIGNAL);
 		if (n > 0)
 			buf_consume(&side->in, (size_t)n);
 		else if (errno == EAGAIN || errno == EINTR)
 			return true;
-		else
+		else if (is_client(to))
 			return false;
+		else
+			side->deaf = true;
 	}
+	if (side->deaf)
+		buf_reset(&side->in);
 	if (side->ended && !side->shut) {
 		side->shut = true;
 		shutdown(to->fd, SHUT_WR);
