@@ -131,9 +131,7 @@ void server_drain(struct server *server)
 {
 	server->closing = true;
 	http_server_drain(server->http);
-	struct stream *s;
-	LIST_EACH(s, &server->streams, link)
-		http_respond_end(s->rq->x);
+	streams_end(&server->streams);
 }
 
 void server_free(struct server *server)

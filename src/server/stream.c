@@ -78,6 +78,17 @@ void stream_close(struct stream *s)
 	request_unref(rq);
 }
 
+void streams_end(struct list *streams)
+{
+	while (!list_empty(streams)) {
+		struct stream *s = LIST_ENTRY(streams->next, struct stream, link);
+		struct server *server = s->rq->server;
+		http_respond_end(s->rq->x);
+		forget(s);
+		s->closed(s, server);
+	}
+}
+
 void streams_ping(struct list *streams)
 {
 	struct stream *s;

@@ -31,5 +31,8 @@ void stream_raw(struct stream *s, const void *bytes, size_t n);
 // Ends the answer; closed is not called. Zeroed or closed is fine.
 void stream_close(struct stream *s);
 
+// Ends every open stream of the list; their owners are told as if the readers had gone.
+void streams_end(struct list *streams);
+
 // Writes a comment to every open stream of the list.
 void streams_ping(struct list *streams);
