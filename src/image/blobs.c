@@ -90,11 +90,21 @@ int blobs_verify(const struct blobs *b, const char *digest, struct err *err)
 	return 0;
 }
 
+// Whether it is there; if so it is young again, so that a sweep under way does not take it from those who rely on it
+// now.
+static bool touch(const struct blobs *b, const char *digest)
+{
+	if (!digest_valid(digest))
+		return false;
+	AUTO_FREE char *path = blob_path(b, "files", digest);
+	return utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 size_t blobs_missing(const struct blobs *b, const char *const *digests, size_t n, size_t *ret)
 {
 	size_t missing = 0;
 	for (size_t i = 0; i < n; i++)
-		if (!blobs_has(b, digests[i]))
+		if (!touch(b, digests[i]))
 			ret[missing++] = i;
 	return missing;
 }
@@ -157,7 +167,7 @@ int blobs_put_artifact(struct blobs *b, const char *digest, const char *text, si
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < a.n && *ret_n_missing < MISSING_MAX; i++)
-		if (a.entries[i].kind == ARTIFACT_FILE && !blobs_has(b, a.entries[i].digest))
+		if (a.entries[i].kind == ARTIFACT_FILE && !touch(b, a.entries[i].digest))
 			add_missing(a.entries[i].digest, ret_missing, ret_n_missing);
 	if (*ret_n_missing)
 		return err_set(err, -ENOENT, "the content of %zu files is missing, the first is %s", *ret_n_missing,
