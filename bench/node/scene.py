@@ -80,7 +80,7 @@ class Scene(Platform):
     def settled(self, app, instances, seconds=60):
         """Waits until so many are ready and no other is left."""
         def look():
-            items = self.call("GET", f"apps/{app}/instances")["items"]
+            items = self.call("GET", f"apps/{app}/instances?limit=1000")["items"]
             ready = [item for item in items if item["state"] == "ready"]
             return (ready or [None]) if len(ready) == len(items) == instances else None
         return wait_for(f"{instances} ready instances of {app}", look, seconds)

@@ -10,11 +10,13 @@
 #include "server/release.h"
 #include "server/route.h"
 
-static void changed(struct request *rq)
+void app_changed(struct request *rq)
 {
-	struct app_entry *app = request_app(rq);
+	struct app_entry *app = request_find_app(rq);
 	if (app)
 		reply_app(rq, rq->route->status, app, true);
+	else
+		reply_problemf(rq, 409, NULL, "the app was deleted meanwhile");
 }
 
 void app_change_commit(struct request *rq, struct app_entry *entry, struct app *app, const struct release *release,
@@ -32,7 +34,7 @@ void app_change_commit(struct request *rq, struct app_entry *entry, struct app *
 	};
 	event_put(rq->server, txn, entry, &event);
 	AUTO_FREE char *key = xasprintf("v1/apps/%s", entry->key);
-	change_commit(rq, TAKE_PTR(txn), key, message, changed);
+	change_commit(rq, TAKE_PTR(txn), key, message, app_changed);
 }
 
 static void set_text(char **text, const char *value)

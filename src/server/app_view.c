@@ -4,6 +4,8 @@
 #include "server/core.h"
 #include "server/route_table.h"
 
+#include <errno.h>
+
 // "http://HOST:PORT" + path, without the port when it is 80.
 static char *url_of(const struct server *server, const struct spec_route *route)
 {
@@ -161,6 +163,44 @@ json_t *instances_json(const struct app_entry *app)
 	json_t *items = json_array();
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(items, instance_json(sorted[i]));
+	return items;
+}
+
+// Where a page ended: "web.3.1700000000000.abcdefghijkl", the members in the order in which instances are sorted.
+static int place_parse(char *text, struct placement *ret)
+{
+	char *index = strchr(text, '.'), *created = index ? strchr(index + 1, '.') : NULL;
+	char *instance = created ? strchr(created + 1, '.') : NULL;
+	uint64_t number;
+	if (!instance)
+		return -EINVAL;
+	*index = *created = *instance = '\0';
+	if (parse_u64(index + 1, UINT32_MAX, &number) < 0 || parse_u64(created + 1, INT64_MAX, &ret->created_ms) < 0)
+		return -EINVAL;
+	ret->process = text;
+	ret->index = (uint32_t)number;
+	ret->instance = instance + 1;
+	return 0;
+}
+
+json_t *instances_page(const struct app_entry *app, char *cursor, size_t limit, char **ret_next)
+{
+	struct placement_entry after = {};
+	const struct placement_entry *key = &after;
+	if (cursor && place_parse(cursor, &after.record) < 0)
+		return NULL;
+	size_t n, i = 0;
+	AUTO_FREE const struct placement_entry **sorted = app_placements(app, &n);
+	while (cursor && i < n && by_place(&sorted[i], &key) <= 0)
+		i++;
+	json_t *items = json_array();
+	for (; i < n && json_array_size(items) < limit; i++)
+		json_array_append_new(items, instance_json(sorted[i]));
+	if (i < n) {
+		const struct placement *last = &sorted[i - 1]->record;
+		*ret_next = xasprintf("%s.%u.%llu.%s", last->process, last->index, (unsigned long long)last->created_ms,
+				      last->instance);
+	}
 	return items;
 }
 

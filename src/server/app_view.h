@@ -12,6 +12,9 @@ json_t *app_json(struct server *server, struct app_entry *app, int changed);
 struct rollout_view *rollout_view_new(const struct app_entry *app);
 void rollout_view_free(struct rollout_view *view);
 json_t *instance_json(const struct placement_entry *p);
+// At most limit of them behind the cursor (which is cut up; NULL: from the first). NULL when it is none; *ret_next, on
+// the heap, is set when there are more.
+json_t *instances_page(const struct app_entry *app, char *cursor, size_t limit, char **ret_next);
 json_t *instances_json(const struct app_entry *app); // array, by process and index, the old before the new
 json_t *release_json(const struct release *release, const struct app_entry *app);
 

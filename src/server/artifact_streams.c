@@ -210,7 +210,7 @@ static void piece_was_read(void *arg)
 	if (!sending->started)
 		http_respond_start(x, 200, "application/x-tar");
 	sending->started = sending->rq->answered = true;
-	if (sending->n == 0) {
+	if (sending->n == 0 || str_eq(http_exchange_request(x)->method, "HEAD")) {
 		http_respond_end(x);
 		sending_free(sending);
 	} else if (http_respond_write(x, sending->piece, (size_t)sending->n) <= HTTP_HIGH_WATER) {

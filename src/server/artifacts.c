@@ -165,6 +165,7 @@ static void record_artifact(struct upload *upload)
 	record->by = rq->who.name;
 	AUTO_FREE char *text = stored_artifact_text(record);
 	struct store_txn *txn = store_txn_new();
+	store_txn_if_absent(txn, key);
 	store_txn_put(txn, key, text, strlen(text));
 	change_commit(rq, txn, key, NULL, stored);
 }

@@ -7,7 +7,7 @@
 #include "server/route.h"
 #include "server/views.h"
 
-enum { REFUSED_BURST = 50, REFUSED_PER_SECOND = 10 };
+enum { REFUSED_BURST = 50, KNOWN_EVERY_MS = 100, ANONYMOUS_EVERY_MS = 60000 };
 
 static void audit_key(uint64_t seq, char key[64])
 {
@@ -17,7 +17,10 @@ static void audit_key(uint64_t seq, char key[64])
 void audit_open(struct server *server)
 {
 	uint64_t last = store_last_number(server->store, "v1/audit/");
-	server->audit = (struct audit_trail){ .next = last + 1, .allowance = REFUSED_BURST };
+	server->audit = (struct audit_trail){ .first = store_first_number(server->store, "v1/audit/"),
+					      .next = last + 1,
+					      .anonymous.left = REFUSED_BURST,
+					      .known.left = REFUSED_BURST };
 }
 
 // What the caller asked for, without a query: it may hold what is nobody's business.
@@ -44,10 +47,11 @@ static void put(struct request *rq, struct store_txn *txn, struct audit *record)
 	audit_key(record->seq, key);
 	AUTO_FREE char *text = audit_text(record);
 	store_txn_put(txn, key, text, strlen(text));
-	if (record->seq <= AUDIT_MAX)
-		return;
-	audit_key(record->seq - AUDIT_MAX, key);
-	store_txn_delete(txn, key);
+	// Two at most: what transactions that failed have left is caught up with after the next start.
+	for (int n = 0; n < 2 && server->audit.first + AUDIT_MAX <= record->seq; n++) {
+		audit_key(server->audit.first++, key);
+		store_txn_delete(txn, key);
+	}
 }
 
 void audit_add(struct request *rq, struct store_txn *txn, const char *object, const char *detail)
@@ -59,19 +63,19 @@ void audit_add(struct request *rq, struct store_txn *txn, const char *object, co
 	put(rq, txn, &record);
 }
 
-static bool may_record(struct audit_trail *trail, uint64_t now_ms)
+static bool may_record(struct allowance *allowance, unsigned every_ms, uint64_t now_ms)
 {
-	uint64_t earned = (now_ms - trail->refilled_ms) * REFUSED_PER_SECOND / 1000;
+	uint64_t earned = (now_ms - allowance->refilled_ms) / every_ms;
 	if (earned) {
-		trail->allowance =
-			earned + trail->allowance > REFUSED_BURST ? REFUSED_BURST : trail->allowance + earned;
-		trail->refilled_ms = now_ms;
+		allowance->left =
+			earned + allowance->left > REFUSED_BURST ? REFUSED_BURST : allowance->left + (unsigned)earned;
+		allowance->refilled_ms = now_ms;
 	}
-	if (!trail->allowance) {
-		trail->dropped++;
+	if (!allowance->left) {
+		allowance->dropped++;
 		return false;
 	}
-	trail->allowance--;
+	allowance->left--;
 	return true;
 }
 
@@ -87,12 +91,15 @@ static bool is_audited(const struct request *rq, unsigned status)
 void audit_refused(struct request *rq, unsigned status, const char *detail)
 {
 	struct audit_trail *trail = &rq->server->audit;
-	if (!is_audited(rq, status) || !may_record(trail, loop_now_ms(rq->server->loop)))
+	bool known = rq->who.access != ACCESS_ANYONE;
+	struct allowance *allowance = known ? &trail->known : &trail->anonymous;
+	if (!is_audited(rq, status) ||
+	    !may_record(allowance, known ? KNOWN_EVERY_MS : ANONYMOUS_EVERY_MS, loop_now_ms(rq->server->loop)))
 		return;
-	AUTO_FREE char *more = trail->dropped ? xasprintf("%s (%llu earlier attempts were not recorded)", detail,
-							  (unsigned long long)trail->dropped)
-					      : xstrdup(detail);
-	trail->dropped = 0;
+	AUTO_FREE char *more = allowance->dropped ? xasprintf("%s (%llu earlier attempts were not recorded)", detail,
+							      (unsigned long long)allowance->dropped)
+						  : xstrdup(detail);
+	allowance->dropped = 0;
 	const char *outcome = status == 401 || status == 403 ? "denied" : status < 500 ? "refused" : "failed";
 	struct audit record = { .outcome = (char *)outcome, .status = status, .detail = more };
 	struct store_txn *txn = store_txn_new();
@@ -100,7 +107,7 @@ void audit_refused(struct request *rq, unsigned status, const char *detail)
 	store_commit(rq->server->store, txn, recorded, NULL);
 }
 
-static json_t *item(const struct record *record)
+static json_t *item(const struct record *record, const void *arg UNUSED)
 {
 	AUTO_JSON json_t *json = NULL;
 	if (json_from_bytes(record_value(record), record->value_len, &json, NULL) < 0)
@@ -113,5 +120,5 @@ static json_t *item(const struct record *record)
 
 void audit_list(struct request *rq)
 {
-	list_newest_first(rq, "v1/audit/", 0, item);
+	list_newest_first(rq, "v1/audit/", 0, item, NULL);
 }

@@ -1,5 +1,6 @@
 // The audit trail: every change carries its record in its own transaction; attempts that were refused are recorded too,
-// at a bounded pace. The newest AUDIT_MAX records are kept.
+// at a bounded pace: nobody without a token can push the trail's content out of it in less than days. The newest
+// AUDIT_MAX records are kept.
 #pragma once
 
 #include "server/request.h"
@@ -9,11 +10,16 @@ struct store_txn;
 
 enum { AUDIT_MAX = 10000 };
 
-struct audit_trail {
-	uint64_t next; // sequence number
+// Of refused attempts.
+struct allowance {
 	uint64_t refilled_ms;
-	unsigned allowance; // refused attempts that may still be recorded
-	uint64_t dropped;   // refused attempts that were not, since the last one that was
+	unsigned left;    // that may still be recorded
+	uint64_t dropped; // that were not, since the last one that was
+};
+
+struct audit_trail {
+	uint64_t first, next;              // sequence numbers: of the oldest that may still be there, of the next
+	struct allowance anonymous, known; // without a valid token; with one
 };
 
 void audit_open(struct server *server); // after the store

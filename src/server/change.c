@@ -63,15 +63,34 @@ void change_commit(struct request *rq, struct store_txn *txn, const char *object
 	store_commit(rq->server->store, txn, committed, change);
 }
 
-struct app_entry *request_app(struct request *rq)
+bool if_match_holds(struct request *rq, const struct app_entry *app)
+{
+	uint64_t revision = app ? app->revision : 0;
+	if (rq->if_match && rq->if_match != revision)
+		reply_problemf(rq, 412, "read it again, and decide again",
+			       "the app is at revision %llu, not %llu as If-Match says", (unsigned long long)revision,
+			       (unsigned long long)rq->if_match);
+	else if (rq->if_match_any && !app)
+		reply_problemf(rq, 412, NULL, "there is no such app, and If-Match says that it must be there");
+	else
+		return true;
+	return false;
+}
+
+struct app_entry *request_find_app(struct request *rq)
 {
 	replica_catch_up(&rq->server->replica);
-	const char *name = request_param(rq, "app"), *environment = request_param(rq, "environment");
-	struct app_entry *app = replica_app(&rq->server->replica, request_param(rq, "tenant"), environment, name);
+	return replica_app(&rq->server->replica, request_param(rq, "tenant"), request_param(rq, "environment"),
+			   request_param(rq, "app"));
+}
+
+struct app_entry *request_app(struct request *rq)
+{
+	struct app_entry *app = request_find_app(rq);
 	if (!app)
 		reply_problemf(rq, 404, "`dialtone apps` lists what there is", "no app '%.64s' in environment '%s'",
-			       name, environment);
-	return app;
+			       request_param(rq, "app"), request_param(rq, "environment"));
+	return app && if_match_holds(rq, app) ? app : NULL;
 }
 
 // What could not be read back must not be written: the server refuses to start with such a record.
@@ -89,12 +108,6 @@ static int check_readable(struct request *rq, const char *text)
 int change_app(struct request *rq, struct store_txn *txn, const struct app_entry *entry, struct app *app)
 {
 	uint64_t revision = entry && entry->exists ? entry->revision : 0;
-	if (rq->if_match && rq->if_match != revision) {
-		reply_problemf(rq, 412, "read it again, and decide again",
-			       "the app is at revision %llu, not %llu as If-Match says", (unsigned long long)revision,
-			       (unsigned long long)rq->if_match);
-		return -ESTALE;
-	}
 	AUTO_FREE char *key = xasprintf("v1/apps/%s/%s/%s", app->tenant, app->environment, app->name);
 	app->updated_ms = realtime_ms();
 	AUTO_FREE char *text = app_text(app);

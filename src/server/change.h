@@ -8,13 +8,21 @@
 enum { CHANGE_ATTEMPTS = 10 };
 
 // Takes txn. done is called once it is durable and the replica has it; otherwise the request is answered with the
-// reason. If-Match is the caller's to have put into txn (change_match); then a conflict answers 412.
+// reason. With an If-Match that held before, a conflict answers 412.
 void change_commit(struct request *rq, struct store_txn *txn, const char *object, const char *detail,
 		   void (*done)(struct request *rq));
 
-// The app that the request's path names, with the replica caught up; answers 404 and returns NULL when there is none.
+// Answers 412 and returns false when the request's If-Match does not hold for the app (NULL: there is none). Comes
+// before everything else that is judged of the app (RFC 9110, 13.2.1), also when the request would change nothing.
+bool if_match_holds(struct request *rq, const struct app_entry *app);
+
+// The app that the request's path names, with the replica caught up; NULL when there is none.
+struct app_entry *request_find_app(struct request *rq);
+
+// The same, judged: answers and returns NULL when there is none (404) or
+// when If-Match does not hold for it (412).
 struct app_entry *request_app(struct request *rq);
 
-// Puts the changed app record into txn, on condition that it is still as in entry; -ESTALE and an answer of 412 when
-// the request says If-Match and it does not hold; -EINVAL and an answer of 400 when the record could not be read back.
+// Puts the changed app record into txn, on condition that it is still as in entry; -EINVAL and an answer of 400 when
+// the record could not be read back.
 int change_app(struct request *rq, struct store_txn *txn, const struct app_entry *entry, struct app *app);

@@ -51,5 +51,6 @@ void server_drain(struct server *server);
 void server_free(struct server *server);
 void server_release(struct server *server); // the last part of it, when no job runs any more
 
-// A store key ends in a number: the greatest one below prefix, 0 when there is none.
+// Store keys that end in a number: the smallest and the greatest one below prefix, 0 when there is none.
+uint64_t store_first_number(struct store *store, const char *prefix);
 uint64_t store_last_number(struct store *store, const char *prefix);

@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "image/artifact.h"
 #include "image/stack.h"
+#include "server/app_change.h"
 #include "server/app_view.h"
 #include "server/change.h"
 #include "server/claims.h"
@@ -93,12 +94,6 @@ static void begin(struct request *rq, void (*decide)(struct deploy *deploy))
 	deploy->cache = xstrdup(rq->server->platform->cache);
 	deploy->decide = decide;
 	server_work(rq->server, look_up, looked_up, deploy);
-}
-
-static struct app_entry *find_app(struct request *rq)
-{
-	return replica_app(&rq->server->replica, request_param(rq, "tenant"), request_param(rq, "environment"),
-			   request_param(rq, "app"));
 }
 
 static const struct release *current_release(struct server *server, struct app_entry *app)
@@ -195,13 +190,13 @@ static void keep_counts(struct app *app, const struct spec *wanted)
 	app->count_count = n;
 }
 
-static void deployed(struct request *rq)
+// The artifact's record is written anew, as it is: a sweep that looked before this release was there then leaves it.
+static void keep_artifact(struct store *store, struct store_txn *txn, const char *key)
 {
-	struct app_entry *app = find_app(rq);
-	if (app)
-		reply_app(rq, 202, app, true);
-	else
-		reply_problemf(rq, 409, NULL, "the app was deleted meanwhile");
+	const struct record *record = store_get(store, key);
+	store_txn_if_exists(txn, key);
+	if (record)
+		store_txn_put(txn, key, record_value(record), record->value_len);
 }
 
 static void put_app(struct deploy *deploy, struct app_entry *entry, bool new_release)
@@ -217,7 +212,7 @@ static void put_app(struct deploy *deploy, struct app_entry *entry, bool new_rel
 		claims_serialise(server, txn, before, &deploy->wanted->spec);
 		AUTO_FREE char *artifact_key =
 			xasprintf("v1/artifacts/%s/%s", deploy->app.tenant, deploy->wanted->artifact);
-		store_txn_if_exists(txn, artifact_key);
+		keep_artifact(server->store, txn, artifact_key);
 		release_put(txn, entry, &deploy->release);
 		keep_counts(&deploy->app, &deploy->wanted->spec);
 		spec_clear(&deploy->app.spec);
@@ -234,15 +229,15 @@ static void put_app(struct deploy *deploy, struct app_entry *entry, bool new_rel
 	AUTO_FREE char *app_key = xasprintf("%s/%s/%s", deploy->app.tenant, deploy->app.environment, deploy->app.name);
 	event_put_named(server, txn, app_key, &event);
 	AUTO_FREE char *key = xasprintf("v1/apps/%s", app_key);
-	change_commit(rq, TAKE_PTR(txn), key, message, deployed);
+	change_commit(rq, TAKE_PTR(txn), key, message, app_changed);
 }
 
 static void decide_put(struct deploy *deploy)
 {
 	struct request *rq = deploy->rq;
-	if (!artifact_is_there(deploy) || !admit(deploy))
+	struct app_entry *entry = request_find_app(rq);
+	if (!if_match_holds(rq, entry) || !artifact_is_there(deploy) || !admit(deploy))
 		return;
-	struct app_entry *entry = find_app(rq);
 	const struct release *current = current_release(rq->server, entry);
 	bool same =
 		current && release_is(current, &deploy->resolution, &deploy->wanted->spec, deploy->wanted->artifact);
@@ -287,7 +282,7 @@ static void decide_plan(struct deploy *deploy)
 	struct request *rq = deploy->rq;
 	if (!admit(deploy))
 		return;
-	struct app_entry *entry = find_app(rq);
+	struct app_entry *entry = request_find_app(rq);
 	const struct release *current = current_release(rq->server, entry);
 	struct changes changes = {};
 	spec_diff(entry ? &entry->app.spec : NULL, &deploy->wanted->spec, &changes);

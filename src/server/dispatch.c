@@ -37,7 +37,10 @@ static bool find_route(struct request *rq)
 static bool read_if_match(struct request *rq)
 {
 	const char *value = http_header_get(&http_exchange_request(rq->x)->headers, "if-match");
-	if (!value || str_eq(value, "*") || !(rq->route->flags & ROUTE_IF_MATCH))
+	if (!value || !(rq->route->flags & ROUTE_IF_MATCH))
+		return true;
+	rq->if_match_any = str_eq(value, "*");
+	if (rq->if_match_any)
 		return true;
 	AUTO_FREE char *text = xstrdup(value);
 	size_t n = strlen(text);

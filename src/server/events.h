@@ -8,7 +8,8 @@ struct store_txn;
 
 enum { EVENTS_MAX = 200 };
 
-// Adds the event to a transaction; seq and at_ms (unless set) are filled in. Two operations.
+// Adds the event to a transaction; seq and at_ms (unless set) are filled in. Three operations at
+// most.
 void event_put(struct server *server, struct store_txn *txn, struct app_entry *app, struct event *event);
 
 // The same for an app that may not be in the replica yet.

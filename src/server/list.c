@@ -15,37 +15,28 @@ void list_answer(struct request *rq, json_t *items, const char *next)
 	reply_json(rq, 200, json_pack("{s:o, s:s?}", "items", items, "next", next));
 }
 
-static int page_size(struct request *rq, uint64_t *ret)
+void list_page_clear(struct list_page *page)
 {
-	int r = request_query_u64(rq, "limit", LIST_LIMIT_MAX, LIST_LIMIT, ret);
-	if (r == 0 && *ret == 0)
-		*ret = LIST_LIMIT;
-	return r;
+	free(page->cursor);
+	*page = (struct list_page){};
+}
+
+int list_page_read(struct request *rq, struct list_page *ret)
+{
+	uint64_t limit;
+	int r = request_query_u64(rq, "limit", LIST_LIMIT_MAX, LIST_LIMIT, &limit);
+	if (r < 0)
+		return r;
+	*ret = (struct list_page){ .limit = limit ? limit : LIST_LIMIT, .cursor = request_query(rq, "cursor") };
+	return 0;
 }
 
 static void add_item(json_t *items, const struct record *record, uint64_t created,
-		     json_t *(*item)(const struct record *record))
+		     json_t *(*item)(const struct record *record, const void *arg), const void *arg)
 {
-	json_t *json = record->create_revision >= created ? item(record) : NULL;
+	json_t *json = record->create_revision >= created ? item(record, arg) : NULL;
 	if (json)
 		json_array_append_new(items, json);
-}
-
-void list_records(struct request *rq, const char *prefix, uint64_t created,
-		  json_t *(*item)(const struct record *record))
-{
-	uint64_t limit;
-	if (page_size(rq, &limit) < 0)
-		return;
-	AUTO_FREE char *cursor = request_query(rq, "cursor");
-	AUTO_FREE char *after = cursor ? xasprintf("%s%s", prefix, cursor) : NULL;
-	AUTO_STORE_LIST struct store_list page = {};
-	store_list(rq->server->store, prefix, after, limit, &page);
-	json_t *items = json_array();
-	for (size_t i = 0; i < page.count; i++)
-		add_item(items, page.records[i], created, item);
-	const char *next = page.more ? record_key(page.records[page.count - 1]) + strlen(prefix) : NULL;
-	list_answer(rq, items, next);
 }
 
 // The place of the first record at or beyond number `cursor`, or the end.
@@ -63,19 +54,25 @@ static size_t find_end(const struct store_list *all, size_t prefix_len, uint64_t
 }
 
 void list_newest_first(struct request *rq, const char *prefix, uint64_t created,
-		       json_t *(*item)(const struct record *record))
+		       json_t *(*item)(const struct record *record, const void *arg), const void *arg)
 {
-	uint64_t limit, cursor;
-	if (page_size(rq, &limit) < 0 || request_query_u64(rq, "cursor", INT64_MAX, INT64_MAX, &cursor) < 0)
+	AUTO_LIST_PAGE struct list_page page = {};
+	uint64_t cursor;
+	if (list_page_read(rq, &page) < 0 || request_query_u64(rq, "cursor", INT64_MAX, INT64_MAX, &cursor) < 0)
 		return;
 	AUTO_STORE_LIST struct store_list all = {};
 	store_list(rq->server->store, prefix, NULL, SIZE_MAX, &all); // bounded by whoever writes below this prefix
-	size_t end = find_end(&all, strlen(prefix), cursor);
 	json_t *items = json_array();
-	size_t i = end;
-	for (; i > 0 && json_array_size(items) < limit; i--)
-		add_item(items, all.records[i - 1], created, item);
+	size_t i = find_end(&all, strlen(prefix), cursor);
+	for (; i > 0 && json_array_size(items) < page.limit; i--)
+		add_item(items, all.records[i - 1], created, item, arg);
 	list_answer(rq, items, i > 0 ? record_key(all.records[i]) + strlen(prefix) : NULL);
+}
+
+uint64_t store_first_number(struct store *store, const char *prefix)
+{
+	const struct record *r = store_next(store, prefix, NULL);
+	return r ? strtoull(record_key(r) + strlen(prefix), NULL, 10) : 0;
 }
 
 uint64_t store_last_number(struct store *store, const char *prefix)

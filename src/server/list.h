@@ -11,11 +11,16 @@ extern const struct route_query list_queries[];
 // {items, next}: items is stolen; next NULL: the end.
 void list_answer(struct request *rq, json_t *items, const char *next);
 
-// Records below prefix, by key: item makes one answer of each (NULL: left out). Only those created at or after this
-// revision count. The cursor is what follows prefix in the last key.
-void list_records(struct request *rq, const char *prefix, uint64_t created,
-		  json_t *(*item)(const struct record *record));
+// What a request asks for of a list.
+struct list_page {
+	size_t limit;
+	char *cursor; // NULL: the first page
+};
+int list_page_read(struct request *rq, struct list_page *ret); // answers 400 and returns a negative errno for nonsense
+void list_page_clear(struct list_page *page);
+#define AUTO_LIST_PAGE CLEANUP(list_page_clear)
 
-// The same for keys that end in a number, greatest first.
+// Records below prefix, whose keys end in a number, greatest first: item makes one answer of each (NULL: left out).
+// Only those created at or after this revision count.
 void list_newest_first(struct request *rq, const char *prefix, uint64_t created,
-		       json_t *(*item)(const struct record *record));
+		       json_t *(*item)(const struct record *record, const void *arg), const void *arg);

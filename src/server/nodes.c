@@ -166,18 +166,22 @@ static int by_name(const void *a, const void *b)
 
 void nodes_list(struct request *rq)
 {
+	AUTO_LIST_PAGE struct list_page page = {};
+	if (list_page_read(rq, &page) < 0)
+		return;
 	struct map *nodes = &rq->server->replica.nodes;
 	AUTO_FREE struct node_entry **sorted = xcalloc(nodes->count + 1, sizeof(*sorted));
 	size_t at = 0, n = 0;
 	void *value;
 	while (map_next(nodes, &at, NULL, &value)) {
 		struct node_entry *node = value;
-		if (node->exists)
+		if (node->exists && (!page.cursor || strcmp(node->name, page.cursor) > 0))
 			sorted[n++] = node;
 	}
 	qsort(sorted, n, sizeof(*sorted), by_name);
 	json_t *items = json_array();
-	for (size_t i = 0; i < n; i++)
+	size_t i = 0;
+	for (; i < n && i < page.limit; i++)
 		json_array_append_new(items, node_json(sorted[i]));
-	list_answer(rq, items, NULL);
+	list_answer(rq, items, i < n ? sorted[i - 1]->name : NULL);
 }

@@ -61,16 +61,15 @@ static struct app_entry **sorted_apps(struct request *rq, const char *cursor, si
 
 void apps_list(struct request *rq)
 {
-	uint64_t limit;
-	if (request_query_u64(rq, "limit", LIST_LIMIT_MAX, LIST_LIMIT, &limit) < 0)
+	AUTO_LIST_PAGE struct list_page page = {};
+	if (list_page_read(rq, &page) < 0)
 		return;
-	AUTO_FREE char *cursor = request_query(rq, "cursor");
 	replica_catch_up(&rq->server->replica);
 	size_t n;
-	AUTO_FREE struct app_entry **sorted = sorted_apps(rq, cursor, &n);
+	AUTO_FREE struct app_entry **sorted = sorted_apps(rq, page.cursor, &n);
 	json_t *items = json_array();
 	size_t i = 0;
-	for (; i < n && i < (limit ? limit : LIST_LIMIT); i++)
+	for (; i < n && i < page.limit; i++)
 		json_array_append_new(items, app_json(rq->server, sorted[i], CHANGED_UNSAID));
 	list_answer(rq, items, i < n ? sorted[i - 1]->app.name : NULL);
 }
@@ -85,8 +84,15 @@ void apps_get(struct request *rq)
 void apps_instances(struct request *rq)
 {
 	struct app_entry *app = request_app(rq);
-	if (app)
-		list_answer(rq, instances_json(app), NULL);
+	AUTO_LIST_PAGE struct list_page page = {};
+	if (!app || list_page_read(rq, &page) < 0)
+		return;
+	AUTO_FREE char *next = NULL;
+	json_t *items = instances_page(app, page.cursor, page.limit, &next);
+	if (items)
+		list_answer(rq, items, next);
+	else
+		reply_problemf(rq, 400, NULL, "query parameter 'cursor' is not the `next` of a page of instances");
 }
 
 // ---- changing
@@ -241,11 +247,6 @@ void apps_delete(struct request *rq)
 	struct app_entry *entry = request_app(rq);
 	if (!entry)
 		return;
-	if (rq->if_match && rq->if_match != entry->revision) {
-		reply_problemf(rq, 412, "read it again, and decide again", "the app is at revision %llu",
-			       (unsigned long long)entry->revision);
-		return;
-	}
 	AUTO_FREE char *key = xasprintf("v1/apps/%s", entry->key);
 	struct store_txn *txn = store_txn_new();
 	store_txn_if_revision(txn, key, entry->revision);

@@ -74,6 +74,33 @@ static int check_commands(const struct spec *spec, const struct resolution *reso
 	return 0;
 }
 
+static bool lies_over(const struct image *stack, const struct image *base)
+{
+	if (stack->n_layers < base->n_layers)
+		return false;
+	size_t above = stack->n_layers - base->n_layers;
+	for (size_t i = 0; i < base->n_layers; i++)
+		if (!str_eq(stack->layers[above + i], base->layers[i]))
+			return false;
+	return true;
+}
+
+// A runtime's layer fits the stack that it was built on, and every stack over that one.
+static int check_stack(const char *cache, const struct image *runtime, const struct image *stack, struct err *err)
+{
+	AUTO_IMAGE struct image base = {};
+	if (!runtime->stack)
+		return 0;
+	if (stack_find(cache, runtime->stack, &base, err) < 0)
+		return err_wrap(err, "runtime '%s@%s' was built on stack '%s'", runtime->name, runtime->version,
+				runtime->stack);
+	if (lies_over(stack, &base))
+		return 0;
+	err_set(err, -EINVAL, "stack '%s@%s' does not lie over '%s@%s', on which runtime '%s@%s' was built",
+		stack->name, stack->version, base.name, base.version, runtime->name, runtime->version);
+	return err_hint(err, "leave the stack out, or choose '%s' or one over it", base.name);
+}
+
 // The key under which a build of this source would be kept, if its tools are there; NULL otherwise. Heap.
 static char *build_key(const char *cache, const struct spec *spec, const char *artifact)
 {
@@ -95,9 +122,12 @@ int resolution_make(const char *cache, const struct spec *spec, const char *arti
 		err_wrap(err, "spec.runtime");
 		return fault(path, "runtime");
 	}
-	// A runtime fits every stack over the one that it was built on: without a choice of the spec, that one.
 	const char *ref = spec->stack ? spec->stack : has_runtime && runtime.stack ? runtime.stack : STACK_DEFAULT;
 	if (stack_find(cache, ref, &stack, err) < 0) {
+		err_wrap(err, "spec.stack");
+		return fault(path, "stack");
+	}
+	if (check_stack(cache, &runtime, &stack, err) < 0) {
 		err_wrap(err, "spec.stack");
 		return fault(path, "stack");
 	}
@@ -189,21 +219,22 @@ void release_put(struct store_txn *txn, const struct app_entry *entry, const str
 	store_txn_delete(txn, old);
 }
 
+static json_t *item(const struct record *record, const void *arg)
+{
+	const struct app_entry *app = arg;
+	struct release release = {};
+	if (release_parse_text(record_value(record), record->value_len, &release, NULL) < 0)
+		return NULL;
+	json_t *json = str_eq(release.app_uid, app->app.uid) ? release_json(&release, app) : NULL;
+	release_clear(&release);
+	return json;
+}
+
 void releases_list(struct request *rq)
 {
 	struct app_entry *app = request_app(rq);
 	if (!app)
 		return;
-	json_t *items = json_array();
 	AUTO_FREE char *prefix = xasprintf("v1/releases/%s/", app->key);
-	const struct record *r = NULL;
-	while ((r = store_next(rq->server->store, prefix, r ? record_key(r) : NULL))) {
-		struct release release = {};
-		if (release_parse_text(record_value(r), r->value_len, &release, NULL) < 0)
-			continue;
-		if (str_eq(release.app_uid, app->app.uid))
-			json_array_insert_new(items, 0, release_json(&release, app));
-		release_clear(&release);
-	}
-	list_answer(rq, items, NULL);
+	list_newest_first(rq, prefix, app->created_revision, item, app);
 }

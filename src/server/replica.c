@@ -279,6 +279,21 @@ static void apply(struct replica *replica, const struct record *record)
 
 // ---- the whole
 
+static void free_all(struct map *map, void (*free_one)(void *value))
+{
+	size_t at = 0;
+	void *value;
+	while (map_next(map, &at, NULL, &value))
+		free_one(value);
+	map_clear(map);
+}
+
+static void free_token(void *token)
+{
+	token_clear(token);
+	free(token);
+}
+
 // Entries whose record is gone, after changes were missed.
 static void sweep(struct replica *replica)
 {
@@ -318,6 +333,9 @@ static void find_leftovers(struct replica *replica, const char *prefix)
 static void load(struct replica *replica)
 {
 	replica->loading = true;
+	free_all(&replica->tokens, free_token); // a right that was taken away meanwhile must not stay
+	map_clear(&replica->tenants);
+	map_clear(&replica->environments);
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		const struct record *r = NULL;
 		while ((r = store_next(replica->store, kinds[i].prefix, r ? record_key(r) : NULL)))
@@ -361,15 +379,6 @@ void replica_open(struct replica *replica, struct server *server)
 	load(replica);
 }
 
-static void free_all(struct map *map, void (*free_one)(void *value))
-{
-	size_t at = 0;
-	void *value;
-	while (map_next(map, &at, NULL, &value))
-		free_one(value);
-	map_clear(map);
-}
-
 static void free_placement(void *p)
 {
 	placement_entry_free(p);
@@ -383,12 +392,6 @@ static void free_node(void *node)
 static void free_app(void *app)
 {
 	app_entry_free(app);
-}
-
-static void free_token(void *token)
-{
-	token_clear(token);
-	free(token);
 }
 
 void replica_close(struct replica *replica)

@@ -36,11 +36,11 @@ struct app_entry {
 	struct list changed;        // on replica.changed_apps: watchers have something to hear
 	struct process_plan *plans; // in the order of the wanted release's processes
 	uint32_t plan_count;
-	uint64_t planned_revision; // the app's revision that the plans stand for
-	uint64_t next_event;       // sequence number; 0: not looked up yet
-	bool announced_known;      // since this process started
-	enum rollout announced;    // the state of the whole rollout that the last event told of
-	bool leftover;             // deleted, and releases and events of it may still be in the store
+	uint64_t planned_revision;        // the app's revision that the plans stand for
+	uint64_t first_event, next_event; // sequence numbers; next 0: not looked up yet
+	bool announced_known;             // since this process started
+	enum rollout announced;           // the state of the whole rollout that the last event told of
+	bool leftover;                    // deleted, and releases and events of it may still be in the store
 	uint32_t plan_index;
 };
 

@@ -32,6 +32,7 @@ struct request {
 	json_t *body;      // NULL: none
 	void *object;      // the body as the struct of the route's field table; NULL: the route has none
 	unsigned attempts; // of a change that met a concurrent one
+	bool if_match_any; // "*": the resource must be there
 	uint64_t if_match; // revision; 0: none given
 	void (*on_gone)(struct request *rq); // the client has gone; may be NULL
 	void *arg;                           // the handler's own

@@ -71,6 +71,17 @@ static int take_params(const char *pattern, const char *path, char *params[REQUE
 	return 0;
 }
 
+// RFC 9110, 9.3.2: HEAD is what GET answers, without its content. A stream of events has no end to wait for.
+static bool has_head(const struct route *route)
+{
+	return strcmp(route->method, "GET") == 0 && route->answer != ANSWER_EVENTS;
+}
+
+static bool answers(const struct route *route, const char *method)
+{
+	return strcmp(route->method, method) == 0 || (strcmp(method, "HEAD") == 0 && has_head(route));
+}
+
 static void add_allow(char *allow, size_t size, const char *method)
 {
 	size_t used = strlen(allow);
@@ -85,8 +96,10 @@ int route_find(const char *method, const char *path, const struct route **ret, c
 		const struct route *route = &routes[i];
 		if (!matches(route->path, path))
 			continue;
-		if (!str_eq(route->method, method)) {
+		if (!answers(route, method)) {
 			add_allow(allow, allow_size, route->method);
+			if (has_head(route))
+				add_allow(allow, allow_size, "HEAD");
 			continue;
 		}
 		*ret = route;

@@ -43,7 +43,8 @@ extern const size_t n_routes;
 // The place of a parameter in the route's pattern, from 0; -1 when it has none of that name.
 int route_param_index(const struct route *route, const char *name);
 
-// Finds the row for a method and an undecoded path; fills params (heap, decoded). Otherwise returns -ENOENT: no such
-// path; -ENOTSUP: not with this method, the allowed ones are written to allow ("GET, PUT"); -EINVAL: a bad escape.
+// Finds the row for a method and an undecoded path; fills params (heap, decoded). HEAD finds the row of GET. Otherwise
+// returns -ENOENT: no such path; -ENOTSUP: not with this method, the allowed ones are written to allow ("GET, HEAD,
+// PUT"); -EINVAL: a bad escape.
 int route_find(const char *method, const char *path, const struct route **ret, char *params[REQUEST_PARAMS],
 	       char *allow, size_t allow_size);

@@ -61,9 +61,12 @@ static void test_route_find(void **state UNUSED)
 		{ "GET", "", "", -ENOENT },
 		{ "GET", "*", "", -ENOENT },
 		{ "GET", "//v1/nodes", "", -ENOENT },
-		{ "POST", "/v1/nodes", "GET", -ENOTSUP },
-		{ "get", "/v1/nodes", "GET", -ENOTSUP },
-		{ "POST", "/v1/tenants/t/environments/e/apps/a", "GET, PUT, DELETE", -ENOTSUP },
+		{ "POST", "/v1/nodes", "GET, HEAD", -ENOTSUP },
+		{ "get", "/v1/nodes", "GET, HEAD", -ENOTSUP },
+		{ "POST", "/v1/tenants/t/environments/e/apps/a", "GET, HEAD, PUT, DELETE", -ENOTSUP },
+		{ "HEAD", "/v1/tenants/t/environments/e/apps/a", "", 0 },
+		{ "HEAD", "/v1/tenants/t/environments/e/apps/a/watch", "GET", -ENOTSUP },
+		{ "HEAD", "/v1/tenants/t/environments/e/apps/a/plan", "POST", -ENOTSUP },
 		{ "GET", "/v1/tenants/t/environments/e/apps/a%zz", "", -EINVAL },
 		{ "GET", "/v1/tenants//environments/e/apps", "", -ENOENT },
 		{ "GET", "/v1/tenants/t/environments/e/apps/a/b/c/d/e", "", -ENOENT },
@@ -253,6 +256,8 @@ static void test_admission(void **state UNUSED)
 	refuse("{\"spec\":{\"name\":\"shop\",\"stack\":\"mars\",\"processes\":{\"web\":{\"command\":\"/"
 	       "x\"}}},\"artifact\":\"" ARTIFACT "\"}",
 	       400, "spec.stack", "mars");
+	refuse("{\"spec\":{\"name\":\"shop\",\"stack\":\"bare\",\"runtime\":\"static\"},\"artifact\":\"" ARTIFACT "\"}",
+	       400, "spec.stack", "does not lie over 'minimal@12'");
 	refuse("{\"spec\":{\"name\":\"shop\",\"processes\":{\"web\":{}}},\"artifact\":\"" ARTIFACT "\"}", 400,
 	       "spec.processes.web.command", "missing");
 	json_t *apps = rig_call(&rig, 200, "GET", "/v1/tenants/default/environments/dev/apps", NULL);
@@ -337,6 +342,14 @@ static void test_plan(void **state UNUSED)
 	put(200, ARTIFACT, 1, 1); // the plan changed nothing
 }
 
+static void expect_status(unsigned status, const char *method, const char *app, const char *body, const char *if_match)
+{
+	AUTO_ANSWER struct client_answer answer = {};
+	AUTO_FREE char *path = xasprintf(APP_PATH "%s", app);
+	rig_send(rig.operator, method, path, body, if_match, &answer);
+	assert_int_equal(answer.status, status);
+}
+
 static void test_if_match(void **state UNUSED)
 {
 	put(202, ARTIFACT, 1, 1);
@@ -352,6 +365,13 @@ static void test_if_match(void **state UNUSED)
 	assert_int_equal(odd.status, 412);
 	rig_send(rig.operator, "DELETE", APP_PATH "shop", NULL, read.etag, &gone);
 	assert_int_equal(gone.status, 412);
+	expect_status(412, "POST", "shop/scale", "{\"instances\":3}", read.etag); // though it would change nothing
+	expect_status(412, "POST", "shop/stop", NULL, read.etag);
+	expect_status(202, "POST", "shop/scale", "{\"instances\":2}", "*");
+	expect_status(202, "POST", "shop/scale", "{\"instances\":3}", NULL);
+	AUTO_FREE char *other = deployment_json("other", "/x", NULL, 1, ARTIFACT);
+	expect_status(412, "PUT", "other", other, "*"); // it is not there
+	expect_status(404, "POST", "other/stop", NULL, "*");
 	json_t *app = rig_call(&rig, 200, "GET", APP_PATH "shop", NULL);
 	json_t *web = json_object_get(json_object_get(app, "processes"), "web");
 	assert_int_equal(json_get_u64(web, "wanted", 0), 3);
@@ -401,9 +421,11 @@ static bool has_refused(const json_t *audit, const void *arg UNUSED)
 static void test_audit(void **state UNUSED)
 {
 	put(202, ARTIFACT, 1, 1);
-	status_for(rig.nobody, "DELETE", APP_PATH "shop");
+	for (int i = 0; i < 60; i++) // more than is recorded of those without a token
+		status_for(rig.nobody, "DELETE", APP_PATH "shop");
 	json_decref(rig_call(&rig, 400, "POST", APP_PATH "shop/scale", "{}"));
 	json_t *audit = rig_wait(&rig, "/v1/audit", has_refused, NULL);
+	assert_int_equal(json_array_size(json_object_get(audit, "items")), 52); // PUT, 50 × DELETE, POST
 	json_t *done = find_audit(audit, "PUT", "done");
 	assert_non_null(done);
 	assert_string_equal(json_get_text(done, "who", ""), "operator");

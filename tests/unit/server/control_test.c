@@ -105,6 +105,55 @@ static void test_scale(void **state UNUSED)
 	json_decref(rig_call(&rig, 400, "POST", APP_PATH "shop/scale", "{\"process\":\"worker\",\"instances\":1}"));
 }
 
+// Follows the pages of a list to its end; how many items there were.
+static unsigned count_items(const char *list, unsigned limit, unsigned *ret_pages)
+{
+	unsigned n = 0;
+	AUTO_FREE char *cursor = xstrdup("");
+	for (*ret_pages = 0; cursor; ++*ret_pages) {
+		AUTO_FREE char *path = xasprintf("%s?limit=%u%s%s", list, limit, *cursor ? "&cursor=" : "", cursor);
+		json_t *page = rig_call(&rig, 200, "GET", path, NULL);
+		const char *next = json_get_text(page, "next", NULL);
+		size_t items = json_array_size(json_object_get(page, "items"));
+		assert_true(items <= limit);
+		n += (unsigned)items;
+		free(cursor);
+		cursor = next ? xstrdup(next) : NULL;
+		json_decref(page);
+	}
+	return n;
+}
+
+static void test_pages(void **state UNUSED)
+{
+	unsigned pages;
+	rig_deploy(&rig, "shop", 5, ARTIFACT);
+	assert_int_equal(count_items(APP_PATH "shop/instances", 2, &pages), 5);
+	assert_int_equal(pages, 3);
+	json_decref(rig_call(&rig, 400, "GET", APP_PATH "shop/instances?cursor=web.1", NULL));
+	json_decref(rig_call(&rig, 202, "PATCH", APP_PATH "shop/env", "{\"A\":\"1\"}"));
+	json_decref(rig_call(&rig, 202, "PATCH", APP_PATH "shop/env", "{\"A\":\"2\"}"));
+	assert_int_equal(count_items(APP_PATH "shop/releases", 2, &pages), 3);
+	assert_int_equal(pages, 2);
+	assert_int_equal(count_items("/v1/nodes", 1, &pages), 1);
+	assert_int_equal(pages, 1);
+}
+
+static void drain_and_write(struct rig *r, void *arg UNUSED)
+{
+	assert_false(list_empty(&r->server->streams)); // the agent's and the router's
+	server_drain(r->server);
+	streams_ping(&r->server->streams);
+	control_wake(r->server, CONTROL_ROUTES);
+}
+
+// What is told after the streams have been ended goes nowhere.
+static void test_drain(void **state UNUSED)
+{
+	rig_deploy(&rig, "shop", 1, ARTIFACT);
+	rig_do(&rig, drain_and_write, NULL);
+}
+
 static bool is_stopped(const json_t *app, const void *arg UNUSED)
 {
 	return str_eq(json_get_text(app, "state", ""), "stopped") && json_is_null(json_object_get(app, "rollout"));
@@ -395,6 +444,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_assignment, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scale, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stop_start_restart_delete, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gate_waits_for_ack, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gate_waits_for_busy, setup, teardown),

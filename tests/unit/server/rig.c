@@ -19,6 +19,7 @@ static const struct {
 					    "aaaa") "\"],\"env\":{\"PATH\":\"/usr/bin\"}}" },
 	{ "stacks/shell/12.json", "{\"name\":\"shell\",\"version\":\"12\",\"has_shell\":true,\"layers\":[\"" LAYER(
 					  "bbbb") "\",\"" LAYER("aaaa") "\"],\"env\":{\"PATH\":\"/usr/bin\"}}" },
+	{ "stacks/bare/1.json", "{\"name\":\"bare\",\"version\":\"1\",\"layers\":[\"" LAYER("dddd") "\"]}" },
 	{ "runtimes/static/1.json",
 	  "{\"name\":\"static\",\"version\":\"1\",\"stack\":\"minimal@12\",\"command\":\"/srv/serve\","
 	  "\"layers\":[\"" LAYER("cccc") "\"],\"env\":{\"LANG\":\"C.UTF-8\"}}" },

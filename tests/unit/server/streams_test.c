@@ -27,11 +27,25 @@ static struct {
 	struct poll echo;
 	int echo_fd;
 	struct buf echoed;
+	bool leaves; // at the first byte, having said why
 	unsigned builds;
 } endpoint;
 
-static void echo_ready(struct poll *poll, int events UNUSED)
+static void leave(struct poll *poll)
 {
+	assert_int_equal(send(endpoint.echo_fd, "why", 3, MSG_NOSIGNAL), 3);
+	poll_stop(poll);
+	close(endpoint.echo_fd);
+	endpoint.echo_fd = -1;
+}
+
+static void echo_ready(struct poll *poll, int events)
+{
+	if (endpoint.leaves) {
+		if (events & POLL_READ)
+			leave(poll);
+		return;
+	}
 	char bytes[4096];
 	ssize_t n = buf_len(&endpoint.echoed) < 65536 ? recv(endpoint.echo_fd, bytes, sizeof(bytes), 0) : -1;
 	if (n > 0)
@@ -56,7 +70,8 @@ static void upgrade(struct http_exchange *x)
 	endpoint.echoed = BUF_INIT(1 << 20);
 	struct loop *loop = http_exchange_loop(x);
 	assert_int_equal(http_exchange_upgrade(x, "dialtone-stream", &endpoint.echoed, &endpoint.echo_fd), 0);
-	poll_start(&endpoint.echo, loop, endpoint.echo_fd, POLL_READ | POLL_WRITE, echo_ready);
+	int events = endpoint.leaves ? POLL_READ : POLL_READ | POLL_WRITE;
+	poll_start(&endpoint.echo, loop, endpoint.echo_fd, events, echo_ready);
 }
 
 static void endpoint_body(struct http_exchange *x, const char *body, size_t n)
@@ -72,6 +87,7 @@ static void endpoint_body(struct http_exchange *x, const char *body, size_t n)
 			"\"}\n\n";
 		http_respond(x, 200, "text/event-stream", events, strlen(events));
 	} else {
+		endpoint.leaves = strstr(body, "leaves");
 		upgrade(x);
 	}
 }
@@ -236,6 +252,13 @@ static size_t count_missing(const struct source *source)
 	return n;
 }
 
+static unsigned status_for(const char *method, const char *path)
+{
+	AUTO_ANSWER struct client_answer answer = {};
+	client_call(rig.operator, method, path, NULL, &answer, NULL);
+	return answer.status;
+}
+
 static void test_artifact_up_and_down(void **state UNUSED)
 {
 	struct source source = {};
@@ -248,10 +271,14 @@ static void test_artifact_up_and_down(void **state UNUSED)
 	json_decref(problem);
 	assert_int_equal(put_blobs(&source), 200);
 	assert_int_equal(count_missing(&source), 0);
+	AUTO_FREE char *manifest = xasprintf(TENANT_PATH "artifacts/%s", source.artifact.digest);
+	assert_int_equal(status_for("HEAD", manifest), 404);
 	assert_int_equal(put_manifest(&source, NULL), 200);
 	assert_int_equal(put_manifest(&source, NULL), 200);
+	assert_int_equal(status_for("HEAD", manifest), 200);
 
 	AUTO_FREE char *path = xasprintf(TENANT_PATH "artifacts/%s/content", source.artifact.digest);
+	assert_int_equal(status_for("HEAD", path), 200);
 	struct unpacker *unpacker = NULL;
 	assert_int_equal(unpacker_new(rig.dir, source.artifact.digest, &unpacker, &err), 0);
 	assert_int_equal(client_download(rig.node, path, unpack, unpacker, &err), 0);
@@ -316,13 +343,6 @@ static bool has_swept(struct rig *r, void *arg UNUSED)
 	return !r->server->sweep.running;
 }
 
-static unsigned status_of_get(const char *path)
-{
-	AUTO_ANSWER struct client_answer answer = {};
-	client_call(rig.operator, "GET", path, NULL, &answer, NULL);
-	return answer.status;
-}
-
 static void test_sweep_keeps_what_releases_have(void **state UNUSED)
 {
 	struct source kept = {}, gone = {};
@@ -339,14 +359,14 @@ static void test_sweep_keeps_what_releases_have(void **state UNUSED)
 	assert_int_equal(put_manifest(&gone, NULL), 200);
 	AUTO_FREE char *kept_path = xasprintf(TENANT_PATH "artifacts/%s/content", kept.artifact.digest);
 	AUTO_FREE char *gone_path = xasprintf(TENANT_PATH "artifacts/%s", gone.artifact.digest);
-	assert_int_equal(status_of_get(gone_path), 200);
+	assert_int_equal(status_for("GET", gone_path), 200);
 	nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL); // older than 0 ms
 	rig_do(&rig, sweep_all, NULL);
 	rig_until(&rig, has_swept, NULL);
-	assert_int_equal(status_of_get(gone_path), 404);
+	assert_int_equal(status_for("GET", gone_path), 404);
 	assert_int_equal(count_missing(&gone), 1); // the big file is the kept one's too
 	assert_int_equal(count_missing(&kept), 0);
-	assert_int_equal(status_of_get(kept_path), 200);
+	assert_int_equal(status_for("GET", kept_path), 200);
 	artifact_clear(&kept.artifact);
 	artifact_clear(&gone.artifact);
 }
@@ -383,7 +403,7 @@ static void test_logs(void **state UNUSED)
 static void test_run_echoes(void **state UNUSED)
 {
 	put_shop();
-	json_t *body = json_loads("{\"command\":[\"cat\"],\"tty\":false}", 0, NULL);
+	json_t *body = json_loads("{\"command\":[\"cat\",\"-\",\"s3cret\"],\"tty\":false}", 0, NULL);
 	struct buf early = BUF_INIT(1 << 20);
 	struct err err = {};
 	int fd = -1;
@@ -406,6 +426,37 @@ static void test_run_echoes(void **state UNUSED)
 	}
 	assert_int_equal(got, want);
 	assert_int_equal(recv(fd, bytes, 1, 0), 0); // the end comes through
+	close(fd);
+	buf_clear(&early);
+	json_t *audit = rig_call(&rig, 200, "GET", "/v1/audit", NULL);
+	AUTO_FREE char *text = json_to_text(audit);
+	assert_non_null(strstr(text, "run: cat with 2 arguments"));
+	assert_null(strstr(text, "s3cret"));
+	json_decref(audit);
+}
+
+// The client's bytes that nobody takes any more do not cost it the agent's last words.
+static void test_last_words_arrive(void **state UNUSED)
+{
+	put_shop();
+	json_t *body = json_loads("{\"command\":[\"leaves\"]}", 0, NULL);
+	struct buf early = BUF_INIT(1 << 20);
+	struct err err = {};
+	int fd = -1;
+	if (client_upgrade(rig.operator, APP_PATH "shop/run", "dialtone-stream", body, &early, &fd, &err) < 0)
+		fail_msg("%s", err.text);
+	json_decref(body);
+	AUTO_FREE char *bytes = xmalloc(1 << 20);
+	memset(bytes, 'a', 1 << 20);
+	size_t sent = 0, got = buf_len(&early);
+	ssize_t n;
+	while (sent < 1 << 20 && (n = send(fd, bytes, (1 << 20) - sent, MSG_NOSIGNAL)) > 0)
+		sent += (size_t)n;
+	assert_int_equal(sent, 1 << 20);
+	while ((n = recv(fd, bytes, 1 << 20, 0)) > 0)
+		got += (size_t)n;
+	assert_int_equal(n, 0);
+	assert_int_equal(got, 3);
 	close(fd);
 	buf_clear(&early);
 }
@@ -488,6 +539,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sweep_keeps_what_releases_have, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_logs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run_echoes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_last_words_arrive, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_exec_needs_instance_and_upgrade, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_agent_is_absent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_build_is_kept, setup, teardown),
