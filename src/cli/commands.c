@@ -83,7 +83,7 @@ const struct cli_command cli_commands[] = {
 	{ "start", "APP", "Start a stopped application", "Applications", 1, 1, wait_options, command_start, false, false },
 	{ "restart", "APP", "Replace every instance, new before old", "Applications", 1, 1, wait_options, command_restart,
 	  false, false },
-	{ "delete", "APP", "Delete the application with its releases and logs", "Applications", 1, 1, delete_options,
+	{ "delete", "APP", "Delete the application with its releases; its logs go within a day", "Applications", 1, 1, delete_options,
 	  command_delete, false, false },
 	{ "env", "APP [NAME=VALUE…]", "Show or change environment variables; a change makes a release", "Applications", 1,
 	  NO_LIMIT, env_options, command_env, false, false },

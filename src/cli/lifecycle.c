@@ -51,7 +51,7 @@ static bool confirmed(struct cli *cli)
 {
 	if (cli_get(cli, "yes") || !isatty(STDIN_FILENO))
 		return cli_get(cli, "yes") != NULL;
-	fprintf(stderr, "delete '%s' of environment '%s' with its releases and logs? type its name: ", cli->args[0],
+	fprintf(stderr, "delete '%s' of environment '%s' with its releases? type its name: ", cli->args[0],
 		cli->config.environment);
 	char line[128];
 	if (!fgets(line, sizeof(line), stdin))
