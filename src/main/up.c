@@ -243,6 +243,19 @@ static int run_detached(const struct platform *p, int lock_fd, const char *found
 	return status;
 }
 
+// One who was killed a moment ago may still hold the lock: only who holds it for longer is up.
+static int take_lock(const char *data, int *ret_fd, struct err *err)
+{
+	enum { LOOKS = 20, BETWEEN_US = 15000 };
+	AUTO_FREE char *lock = xasprintf("%s/run/up.lock", data);
+	int r = lock_take(lock, ret_fd, err);
+	for (int i = 0; i < LOOKS && r == -EWOULDBLOCK; i++) {
+		usleep(BETWEEN_US);
+		r = lock_take(lock, ret_fd, err);
+	}
+	return r;
+}
+
 static int up(const struct up_options *o, struct err *err)
 {
 	AUTO_FREE char *data = NULL;
@@ -251,9 +264,8 @@ static int up(const struct up_options *o, struct err *err)
 		r = setup_data(o->setup.data, true, &data, err);
 	if (r < 0)
 		return say_error(err);
-	AUTO_FREE char *lock = xasprintf("%s/run/up.lock", data);
 	int lock_fd = -1;
-	r = lock_take(lock, &lock_fd, err);
+	r = take_lock(data, &lock_fd, err);
 	if (r == -EWOULDBLOCK)
 		return already_up(data, &o->setup);
 	AUTO_PLATFORM struct platform platform = { 0 };

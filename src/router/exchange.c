@@ -271,8 +271,10 @@ static void broken(struct downstream *c, const struct own_answer *why)
 	bool stale = x->up->reused && !x->heard;
 	if (stale) {
 		upstream_close_idle(u); // its fellows are most likely closed as well
-		if (x->n_tried && !x->broke)
-			x->n_tried--; // the instance itself may be well: a new connection will tell
+		// The instance may be well, or about to end: a dying one's port may outlive its connections. Others go first.
+		bool others = upstream_choose(x->route->upstreams, x->route->n, x->tried, x->n_tried);
+		if (x->n_tried && !x->broke && !others)
+			x->n_tried--;
 	} else {
 		upstream_note_failure(u);
 	}
