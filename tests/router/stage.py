@@ -26,6 +26,7 @@ class Instance:
         self.record = b""
         self.requests = 0
         self.connections = []
+        self.closed = 0
         if listening:
             threading.Thread(target=self.accept, daemon=True).start()
         else:
@@ -46,6 +47,7 @@ class Instance:
                 self.script(self, connection)
             except OSError:
                 pass
+        self.closed += 1
 
     def read(self, connection, until=b"\r\n\r\n"):
         """Reads until the bytes of this request contain `until`; None at the end of input."""

@@ -507,10 +507,11 @@ def test_all_connects_failing_keeps_the_clients_connection():
 def test_a_post_does_not_take_a_connection_that_was_just_closed():
     app = Instance(answer(OK, close=True))  # closes behind each answer without having said so
     with Router(app) as router, router.connect() as connection:
-        for _ in range(50):
+        for n in range(1, 51):
             connection.sendall(get(method="POST", extra="Content-Length: 0\r\n", close=False))
             assert read_until(connection, b"\r\n\r\nok").startswith(b"HTTP/1.1 200")
-            time.sleep(0.002)  # the end of the kept connection is on its way; not a race that every proxy has
+            while app.closed < n:  # on loopback its end is then with the router, if not yet seen by it
+                time.sleep(0.001)
 
 
 def test_a_head_that_does_not_come_is_not_waited_for():
@@ -522,7 +523,7 @@ def test_a_head_that_does_not_come_is_not_waited_for():
             time.sleep(0.1)
         assert status_of(read_all(slow)) == 408
         assert read_all(silent) == b""
-        assert 9 < time.monotonic() - began < 15
+        assert 9 < time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("line,times,status", [("y" * 60_000, 1, 200), ("y" * 70_000, 1, 431), ("y", 90, 200), ("y", 101, 431)],
