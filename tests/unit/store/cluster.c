@@ -43,6 +43,7 @@ static void run_etcd(const struct cluster *c, unsigned i, const char *const *mor
 	dup2(fd, 1);
 	dup2(fd, 2);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	const char *scheme = more && *more ? "https" : "http";
 	const char *argv[ARGS] = {
 		"etcd",
 		"--name",
@@ -50,9 +51,9 @@ static void run_etcd(const struct cluster *c, unsigned i, const char *const *mor
 		"--data-dir",
 		xasprintf("%s/%u", c->dir, i),
 		"--listen-client-urls",
-		xasprintf("http://127.0.0.1:%u", c->members[i].client_port),
+		xasprintf("%s://127.0.0.1:%u", scheme, c->members[i].client_port),
 		"--advertise-client-urls",
-		xasprintf("http://127.0.0.1:%u", c->members[i].client_port),
+		xasprintf("%s://127.0.0.1:%u", scheme, c->members[i].client_port),
 		"--listen-peer-urls",
 		xasprintf("http://127.0.0.1:%u", c->members[i].peer_port),
 		"--initial-advertise-peer-urls",

@@ -21,7 +21,8 @@ struct cluster {
 bool cluster_possible(void); // false: etcd is not installed; has said so
 
 struct cluster *cluster_new(unsigned n);                                                    // waits until it works
-struct cluster *cluster_new_in(const char *base, unsigned n, const char *const *more_args); // in a folder of base
+// In a folder of base. more_args, if any, are etcd's for TLS to its clients; ETCDCTL_CACERT and so on are the caller's.
+struct cluster *cluster_new_in(const char *base, unsigned n, const char *const *more_args);
 void cluster_free(struct cluster *c);                                                       // NULL is fine
 void cluster_start(struct cluster *c, unsigned member);
 void cluster_signal(struct cluster *c, unsigned member, int signum); // SIGKILL: waits until it is gone

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "io/file.h"
 #include "io/loop.h"
+#include "io/process.h"
 #include "store/etcd/private.h"
 
 #include <errno.h>
@@ -389,6 +390,68 @@ static void test_no_cluster(UNUSED void **state)
 	loop_free(bed.loop);
 }
 
+// ---- TLS with client certificates
+
+static void make_certificates(const char *dir)
+{
+	AUTO_FREE char *script =
+		xasprintf("cd '%s' && exec 2>/dev/null; n='openssl req -newkey rsa:2048 -nodes -subj /CN=test -days 2';"
+			  "$n -x509 -keyout ca.key -out ca.pem && $n -x509 -keyout other.key -out other.pem && "
+			  "echo subjectAltName=IP:127.0.0.1 >ext && for who in server client; do $n -keyout $who.key "
+			  "-out $who.csr && "
+			  "openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile "
+			  "ext -out $who.pem "
+			  "|| exit 1; done",
+			  dir);
+	struct err err = { 0 };
+	if (process_check((const char *const[]){ "/bin/sh", "-c", script, NULL }, 60000, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static int open_tls(struct bed *bed, const char *ca, const char *cert, const char *key, struct err *err)
+{
+	AUTO_FREE char *ca_path = xasprintf("%s/%s", bed->dir, ca);
+	AUTO_FREE char *cert_path = cert ? xasprintf("%s/%s", bed->dir, cert) : NULL;
+	AUTO_FREE char *key_path = key ? xasprintf("%s/%s", bed->dir, key) : NULL;
+	struct store_etcd_options options = { .ca = ca_path, .cert = cert_path, .key = key_path, .open_ms = 3000 };
+	return store_open_etcd(bed->loop, bed->cluster->url, &options, (struct store_owner){ 0 }, &bed->store, err);
+}
+
+static void test_tls(UNUSED void **state)
+{
+	struct bed *bed = xcalloc(1, sizeof(*bed));
+	struct err err = { 0 };
+	bed->loop = loop_new();
+	bed->dir = bed_temp_dir();
+	make_certificates(bed->dir);
+	AUTO_FREE char *ca = xasprintf("%s/ca.pem", bed->dir), *cert = xasprintf("%s/server.pem", bed->dir);
+	AUTO_FREE char *key = xasprintf("%s/server.key", bed->dir);
+	const char *args[] = { "--cert-file",       cert, "--key-file",         key,
+			       "--trusted-ca-file", ca,   "--client-cert-auth", NULL };
+	setenv("ETCDCTL_CACERT", ca, 1);
+	setenv("ETCDCTL_CERT", cert, 1);
+	setenv("ETCDCTL_KEY", key, 1);
+	bed->cluster = cluster_new_in(bed->dir, 1, args);
+	assert_int_equal(open_tls(bed, "ca.pem", NULL, NULL, &err), -ETIMEDOUT);                    // nobody we are
+	assert_int_equal(open_tls(bed, "other.pem", "client.pem", "client.key", &err), -ETIMEDOUT); // nobody they are
+	assert_non_null(strstr(err.text, "certificate"));
+	assert_int_equal(open_tls(bed, "none.pem", NULL, NULL, &err), -EINVAL);
+	assert_int_equal(open_tls(bed, "ca.pem", "client.pem", "client.key", &err), 0);
+	AUTO_FREE char *value = xcalloc(1, 256 << 10);
+	for (int i = 0; i < 100; i++) {
+		struct store_txn *txn = store_txn_new();
+		store_txn_put(txn, "large", value, 256 << 10);
+		assert_int_equal(bed_do(bed, txn, NULL), STORE_OK);
+	}
+	assert_int_equal(store_get(bed->store, "large")->version, 100);
+	bed_close(bed);
+	cluster_free(bed->cluster);
+	bed_free(bed);
+	unsetenv("ETCDCTL_CACERT");
+	unsetenv("ETCDCTL_CERT");
+	unsetenv("ETCDCTL_KEY");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup_etcd, bed_teardown)
 
 int main(void)
@@ -400,6 +463,8 @@ int main(void)
 	int failed = cmocka_run_group_tests_name("no etcd", alone, NULL, NULL);
 	if (!cluster_possible())
 		return failed;
+	const struct CMUnitTest tls[] = { cmocka_unit_test(test_tls) };
+	failed += cmocka_run_group_tests_name("TLS", tls, NULL, NULL);
 	failed += cmocka_run_group_tests_name("1 member", one, bed_cluster_one, bed_cluster_free);
 	return failed + cmocka_run_group_tests_name("3 members", three, bed_cluster_three, bed_cluster_free);
 }
