@@ -3,6 +3,7 @@
 #include "base/id.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "store/hold.h"
 #include "store/record.h"
 
 #include <assert.h>
@@ -21,7 +22,7 @@ void committer_commit(struct store *store, struct store_txn *txn)
 	if (c->failed) {
 		txn->result = STORE_SHUTTING_DOWN;
 		txn->reason = "the store is shutting down";
-	} else if (store_txn_check(txn)) {
+	} else if (txn->result == STORE_OK && store_txn_check(txn)) {
 		txn->result = txn->broken;
 		txn->reason = txn->broken_reason;
 	} else if (c->waiting >= COMMITTER_WAITING || c->waiting_bytes + txn->bytes > COMMITTER_WAITING_BYTES) {
@@ -93,8 +94,13 @@ static void evaluate(struct committer *c, struct batch *batch, struct overlay *o
 	if (txn->result != STORE_OK) // refused at store_commit
 		return;
 	struct record *found = NULL;
-	size_t failed = store_txn_compare(txn, overlay_find, overlay, &found);
 	txn->revision = *revision;
+	if (txn->fence_key && store_txn_fenced(txn, overlay_find(overlay, txn->fence_key))) {
+		txn->result = STORE_FENCED;
+		txn->reason = "another holds the key that fences this transaction";
+		return;
+	}
+	size_t failed = store_txn_compare(txn, overlay_find, overlay, &found);
 	if (failed < txn->n_compares) {
 		txn->result = STORE_CONFLICT;
 		txn->reason = "a compare did not hold";
@@ -294,7 +300,40 @@ void committer_init(struct committer *c, struct loop *loop, const struct driver 
 	timer_init(&c->mark, loop, mark_time);
 	timer_set(&c->mark, HISTORY_MARK_MS);
 	random_bytes(&c->operation, sizeof(c->operation));
+	uid_new(c->epoch);
 	c->operation >>= 1; // fits SQL's signed integers for longer than anyone lives
+}
+
+void committer_await(struct store *store, struct store_txn *txn, uint64_t revision)
+{
+	if (revision > store->replica.revision) {
+		txn->result = STORE_INVALID;
+		txn->reason = "no transaction has that revision yet";
+	}
+	committer_commit(store, txn);
+}
+
+const char *committer_epoch(const struct store *store)
+{
+	return CONTAINER_OF(store, struct committer, store)->epoch;
+}
+
+bool committer_lease(UNUSED struct store *store, struct store_hold *hold)
+{
+	hold->lease = 1;
+	hold->until_ms = UINT64_MAX; // as long as this process, and there is no other
+	return true;
+}
+
+void committer_lease_end(struct store *store, struct store_hold *hold)
+{
+	if (hold->fence && !CONTAINER_OF(store, struct committer, store)->failed) {
+		struct store_txn *txn = store_txn_new();
+		store_txn_if_created(txn, hold->key, hold->fence);
+		store_txn_delete(txn, hold->key);
+		store_commit(store, txn, NULL, NULL);
+	}
+	hold->lease = 0;
 }
 
 void committer_stats(const struct store *store, struct store_stats *stats)

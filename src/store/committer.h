@@ -4,6 +4,7 @@
 // write elsewhere.
 #pragma once
 
+#include "base/id.h"
 #include "io/loop.h"
 #include "store/driver.h"
 #include "store/history.h"
@@ -55,6 +56,7 @@ struct committer {
 	uint64_t operation; // id of the next transaction
 	uint64_t transactions, commits;
 	bool full, failed, answering;
+	char epoch[UID_SIZE];
 };
 
 // A row's id in the log: its place in the order of all changes.
@@ -66,6 +68,10 @@ static inline uint64_t row_id(const struct record *r)
 void committer_init(struct committer *c, struct loop *loop, const struct driver *driver,
 		    const struct committer_ops *ops, struct store_owner owner);
 void committer_commit(struct store *store, struct store_txn *txn); // for struct driver
+void committer_await(struct store *store, struct store_txn *txn, uint64_t revision);
+const char *committer_epoch(const struct store *store);
+bool committer_lease(struct store *store, struct store_hold *hold);
+void committer_lease_end(struct store *store, struct store_hold *hold);
 void committer_stats(const struct store *store, struct store_stats *stats);
 
 // Makes a record current and notes what it supersedes; also for loading.

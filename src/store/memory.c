@@ -85,6 +85,10 @@ struct store *store_open_memory(struct loop *loop)
 	static const struct driver driver = {
 		.name = "memory",
 		.commit = committer_commit,
+		.await = committer_await,
+		.epoch = committer_epoch,
+		.lease = committer_lease,
+		.lease_end = committer_lease_end,
 		.stats = committer_stats,
 		.close = memory_close,
 	};

@@ -51,6 +51,23 @@ struct record *replica_apply(struct replica *replica, struct record *record)
 	return before;
 }
 
+void replica_reset(struct replica *replica, struct keyspace *keyspace, uint64_t revision)
+{
+	struct store_watch *watch;
+	keyspace_clear(&replica->keyspace);
+	replica->keyspace = *keyspace;
+	*keyspace = (struct keyspace){ 0 };
+	ring_clear(&replica->ring);
+	ring_init(&replica->ring, revision);
+	replica->revision = revision;
+	LIST_EACH(watch, &replica->parked, link)
+		unpark(replica, watch, 0);
+	LIST_EACH(watch, &replica->reading, link) {
+		watch->over = true;
+		task_wake(watch->task);
+	}
+}
+
 static void park(struct replica *replica, struct store_watch *watch)
 {
 	watch->parked = true;

@@ -248,6 +248,10 @@ int store_open_sqlite_with(struct loop *loop, const char *dir, const struct revl
 	static const struct driver driver = {
 		.name = "sqlite",
 		.commit = committer_commit,
+		.await = committer_await,
+		.epoch = committer_epoch,
+		.lease = committer_lease,
+		.lease_end = committer_lease_end,
 		.stats = committer_stats,
 		.close = sqlite_close,
 	};

@@ -20,6 +20,26 @@ void store_commit(struct store *store, struct store_txn *txn,
 	store->driver->commit(store, txn);
 }
 
+void store_await(struct store *store, struct store_txn *txn, uint64_t revision,
+		 void (*done)(void *arg, const struct store_answer *answer), void *arg)
+{
+	assert(list_empty(&txn->link) && !txn->n_ops && !txn->n_compares);
+	txn->done = done;
+	txn->arg = arg;
+	store->driver->await(store, txn, revision);
+}
+
+const char *store_epoch(const struct store *store)
+{
+	return store->driver->epoch(store);
+}
+
+void store_compact_by(struct store *store, const struct store_hold *hold)
+{
+	if (store->driver->compact_by)
+		store->driver->compact_by(store, hold);
+}
+
 uint64_t store_revision(const struct store *store)
 {
 	return store->replica.revision;

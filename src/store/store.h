@@ -1,18 +1,29 @@
-// The store: a sorted map of keys to values with one revision counter. Every driver (sqlite, memory, later etcd) keeps
-// the same contract, held by one conformance suite (tests/unit/store).
+// The store: a sorted map of keys to values with one revision counter. Every driver (sqlite, etcd, memory) keeps the
+// same contract, held by one conformance suite (tests/unit/store).
 //
 // Contract
 // - A key is 1 to STORE_KEY_MAX bytes without NUL, ordered by bytes; a value up to STORE_VALUE_MAX bytes of anything.
-// - The store has one 64-bit revision, 0 when new. A transaction is an AND of compares and then puts and deletes, all
-//   or nothing; it names a key at most once among its operations. One that changes something takes the next revision;
-//   one that changes nothing (only compares, or deletes of absent keys) succeeds at the current revision.
+// - The store has one 64-bit revision. A transaction is an AND of compares and then puts and deletes, all or nothing; it
+//   names a key at most once among its operations. One that changes something takes the next revision; one that changes
+//   nothing (only compares, or deletes of absent keys) succeeds at the current one. Where revisions begin is the driver's
+//   affair, and etcd's uses some for itself (its epoch, its slots, transactions that only delete what is absent).
 // - A record carries the revision that created it, the one that last changed it, its version (1 when created, +1 with
 //   each put) and the id of the operation that wrote it. A key deleted and put again is a new record: version 1.
 // - STORE_OK is answered only when the transaction survives kill -9 and power loss. Nobody (reads, lists, watches)
 //   sees it before that.
-// - Transactions are applied in the order of their revisions, and from one caller in the order of store_commit.
-// - Reads answer from the current state in memory: everything that was acknowledged, nothing that was not. Nothing
-//   changes within one turn of a caller; a record never changes, and lives as long as somebody holds a reference.
+// - Transactions are applied in the order of their revisions. Those of one store that name a common key (a fence does
+//   not count) are applied in the order of store_commit; who needs an order between others waits for the first answer.
+// - Reads answer from the replica in memory: everything that was acknowledged by this store, nothing that was not
+//   committed. Nothing changes within one turn of a caller; a record never changes, and lives as long as somebody holds
+//   a reference. What others wrote to a shared store (etcd) arrives a little later: a linearizable read is an empty
+//   transaction committed and then a read; a read at no less than a given revision is store_await and then a read.
+// - A transaction that was sent and not answered is sent again, to another member, only in a way that it cannot be
+//   applied twice: 1 s per attempt, 10 s in all, with jitter. What still has no answer is STORE_UNKNOWN. Nothing
+//   unconditional is ever sent twice.
+// - A lease is what its holder can lose without noticing, so nobody stands on it alone: the holder's own deadline is two
+//   thirds of the time to live after it sent the last keep-alive that was answered, on a clock that counts suspend, and
+//   every write of a holder compares the creation revision of the key it holds (store_txn_fence).
+// - The epoch changes with every restore from a backup: what was remembered from before is worth nothing.
 // - A list is pinned to one revision; a watch started after that revision continues at the next one. A watch delivers
 //   every change below its prefix once, in order, without a gap, or ends with STORE_WATCH_LIST_AGAIN.
 // - A failed fsync or I/O error ends the process: `fatal` is called and nothing more is applied. A full disk does not:
@@ -46,7 +57,7 @@ struct record {
 	uint64_t create_revision; // of a deletion: 0
 	uint64_t mod_revision;
 	uint64_t version;   // of a deletion: 0
-	uint64_t operation; // id of the transaction that wrote it; the same for all records of one transaction
+	uint64_t operation; // id of the transaction that wrote it: the same for all its records, and for no others
 	uint32_t refs;
 	uint32_t value_len;
 	uint16_t key_len;
@@ -143,6 +154,12 @@ size_t store_txn_ops(const struct store_txn *txn); // puts and deletes so far
 void store_commit(struct store *store, struct store_txn *txn,
 		  void (*done)(void *arg, const struct store_answer *answer), void *arg);
 
+// Answers STORE_OK when reads see at least that revision, which another server's answer may have named;
+// STORE_NOT_APPLIED when it has not come for 10 s, STORE_INVALID when the store is not shared and has no such revision.
+// txn: a new one, as a name for store_forget.
+void store_await(struct store *store, struct store_txn *txn, uint64_t revision,
+		 void (*done)(void *arg, const struct store_answer *answer), void *arg);
+
 // The transaction goes on as it would, but done will not be called: for a caller that goes away.
 void store_forget(struct store_txn *txn);
 
@@ -175,6 +192,33 @@ struct store_list {
 void store_list(const struct store *store, const char *prefix, const char *after, size_t max, struct store_list *ret);
 void store_list_clear(struct store_list *list);
 #define AUTO_STORE_LIST CLEANUP(store_list_clear)
+
+// Random text, the same as long as what was read stays true: another one after a restore from a backup (and, of a store
+// that is not shared, after each open). Watches end with STORE_WATCH_LIST_AGAIN then. Valid until the loop turns.
+const char *store_epoch(const struct store *store);
+
+// ---- holding a key: election, membership, fencing
+
+// A key that one process holds as long as it lives: "v1/leader" for those who want to lead, or "v1/servers/NAME" for who
+// is there. The first to write it holds it; the others wait until it is gone. It goes when its holder stops, or ttl_ms
+// after it was last heard. In a store that is not shared, it is held at once, whatever was there before.
+struct store_hold;
+
+// task is woken whenever it has been gained or lost; store_holds says which. Never woken from within this call.
+struct store_hold *store_hold_start(struct store *store, const char *key, const void *value, size_t len,
+				    unsigned ttl_ms, struct task *task);
+// By our own deadline, at this moment. Whoever acts on it asks each time.
+bool store_holds(const struct store_hold *hold);
+uint64_t store_hold_revision(const struct store_hold *hold); // of the key's creation; 0: not held
+void store_hold_stop(struct store_hold *hold); // gives it up; before store_close. NULL is fine
+
+// The transaction is applied only while the key is held by this very winning of it: STORE_LEASE_LOST, not even sent,
+// when our own deadline has passed; STORE_FENCED when another was faster. At most one fence a transaction.
+void store_txn_fence(struct store_txn *txn, const struct store_hold *hold);
+
+// While hold is held, this process keeps the history of a shared store short: at least 10 minutes of it stay. NULL
+// stops; to be stopped before the hold. Other stores do so by themselves.
+void store_compact_by(struct store *store, const struct store_hold *hold);
 
 // ---- watches
 

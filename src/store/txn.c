@@ -2,6 +2,7 @@
 
 #include "base/map.h"
 #include "base/str.h"
+#include "store/hold.h"
 #include "store/record.h"
 
 #include <assert.h>
@@ -43,6 +44,7 @@ void store_txn_empty(struct store_txn *txn)
 		record_unref(txn->ops[i]);
 	free(txn->compares);
 	free(txn->ops);
+	free(TAKE_PTR(txn->fence_key));
 	txn->compares = NULL;
 	txn->ops = NULL;
 	txn->n_compares = txn->n_ops = txn->bytes = 0;
@@ -137,6 +139,19 @@ static void add_op(struct store_txn *txn, struct record *record)
 	txn->bytes += record_bytes(record);
 }
 
+void store_txn_fence(struct store_txn *txn, const struct store_hold *hold)
+{
+	if (txn->broken)
+		return;
+	if (!store_holds(hold)) {
+		broken(txn, STORE_LEASE_LOST, "what this transaction was to be fenced by is not held any more");
+		return;
+	}
+	assert(!txn->fence_key); // one fence
+	txn->fence_key = xstrdup(hold->key);
+	txn->fence = hold->fence;
+}
+
 void store_txn_put(struct store_txn *txn, const char *key, const void *value, size_t len)
 {
 	size_t key_len;
@@ -192,6 +207,11 @@ static bool holds(const struct compare *c, const struct record *r)
 		return (r ? r->create_revision : 0) == c->revision;
 	}
 	return false;
+}
+
+bool store_txn_fenced(const struct store_txn *txn, const struct record *found)
+{
+	return txn->fence_key && (!found || found->create_revision != txn->fence);
 }
 
 size_t store_txn_compare(const struct store_txn *txn, struct record *(*find)(void *arg, const char *key), void *arg,

@@ -20,6 +20,11 @@ struct store_txn {
 	enum store_result broken; // why it cannot be committed; STORE_OK when it can
 	const char *broken_reason;
 
+	// Of a fenced transaction: the key held, and its creation revision.
+	char *fence_key;
+	uint64_t fence;
+	uint64_t lease; // its puts stand on this one; 0: none
+
 	// What became of it: set by the driver before store_txn_finish.
 	enum store_result result;
 	uint64_t revision;
@@ -38,6 +43,9 @@ enum store_result store_txn_check(struct store_txn *txn);
 // record (borrowed, NULL: absent) that made it fail.
 size_t store_txn_compare(const struct store_txn *txn, struct record *(*find)(void *arg, const char *key), void *arg,
 			 struct record **ret_found);
+
+// True: found (NULL: absent) is not what the transaction's fence was made from.
+bool store_txn_fenced(const struct store_txn *txn, const struct record *found);
 
 // Gives back the memory of compares and operations: for one that waits for nothing but its answer.
 void store_txn_empty(struct store_txn *txn);

@@ -45,9 +45,22 @@ struct bed *bed_new_sqlite(void)
 	return bed;
 }
 
+struct bed *bed_new_etcd(struct cluster *cluster)
+{
+	struct bed *bed = xcalloc(1, sizeof(*bed));
+	bed->loop = loop_new();
+	bed->cluster = cluster;
+	cluster_wipe(cluster);
+	bed_reopen(bed);
+	bed->base = store_revision(bed->store);
+	return bed;
+}
+
 int bed_open(struct bed *bed, struct err *err)
 {
 	struct store_owner owner = { .fatal = fatal, .arg = bed };
+	if (bed->cluster)
+		return store_open_etcd(bed->loop, bed->cluster->url, NULL, owner, &bed->store, err);
 	return store_open_sqlite_with(bed->loop, bed->dir, &bed->options, owner, &bed->store, err);
 }
 
@@ -82,7 +95,7 @@ void outcome_clear(struct outcome *outcome)
 	*outcome = (struct outcome){ 0 };
 }
 
-static void answered(void *arg, const struct store_answer *answer)
+void bed_answered(void *arg, const struct store_answer *answer)
 {
 	struct outcome *o = arg;
 	assert_false(o->done);
@@ -97,7 +110,7 @@ static void answered(void *arg, const struct store_answer *answer)
 void bed_commit(struct bed *bed, struct store_txn *txn, struct outcome *ret)
 {
 	*ret = (struct outcome){ 0 };
-	store_commit(bed->store, txn, answered, ret);
+	store_commit(bed->store, txn, bed_answered, ret);
 	assert_false(ret->done); // always later
 }
 
@@ -178,6 +191,32 @@ int bed_setup_memory(void **state)
 int bed_setup_sqlite(void **state)
 {
 	*state = bed_new_sqlite();
+	return 0;
+}
+
+struct cluster *bed_cluster;
+
+int bed_setup_etcd(void **state)
+{
+	*state = bed_new_etcd(bed_cluster);
+	return 0;
+}
+
+int bed_cluster_one(UNUSED void **state)
+{
+	bed_cluster = cluster_new(1);
+	return 0;
+}
+
+int bed_cluster_three(UNUSED void **state)
+{
+	bed_cluster = cluster_new(3);
+	return 0;
+}
+
+int bed_cluster_free(UNUSED void **state)
+{
+	cluster_free(TAKE_PTR(bed_cluster));
 	return 0;
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "base/err.h"
+#include "cluster.h"
+#include "store/etcd.h"
 #include "store/sqlite.h"
 #include "store/store.h"
 
@@ -16,7 +18,9 @@
 struct bed {
 	struct loop *loop;
 	struct store *store;
-	char *dir; // NULL: a memory store
+	char *dir;               // of an SQLite store
+	struct cluster *cluster; // of an etcd store; borrowed
+	uint64_t base;           // revision when the test began
 	struct revlog_options options;
 	unsigned fatal; // how often the store reported that it cannot go on
 	struct err fatal_err;
@@ -24,12 +28,20 @@ struct bed {
 
 struct bed *bed_new_memory(void);
 struct bed *bed_new_sqlite(void); // in a new folder
+struct bed *bed_new_etcd(struct cluster *cluster); // whose keys are deleted first
 void bed_free(struct bed *bed);   // removes the folder
 
 // The same for cmocka's setup and teardown.
 int bed_setup_memory(void **state);
 int bed_setup_sqlite(void **state);
+int bed_setup_etcd(void **state); // on bed_cluster
 int bed_teardown(void **state);
+
+// A cluster for a group of tests, by cmocka's group setup and teardown.
+extern struct cluster *bed_cluster;
+int bed_cluster_one(void **state);
+int bed_cluster_three(void **state);
+int bed_cluster_free(void **state);
 
 int bed_open(struct bed *bed, struct err *err); // of the folder as it is
 void bed_close(struct bed *bed);
@@ -49,6 +61,8 @@ void outcome_clear(struct outcome *outcome);
 
 // Commits; *ret is filled in when the answer is there.
 void bed_commit(struct bed *bed, struct store_txn *txn, struct outcome *ret);
+
+void bed_answered(void *arg, const struct store_answer *answer); // arg: a struct outcome
 
 // Runs the loop until *done is true; fails the test after 60 s.
 void bed_wait(struct bed *bed, const bool *done);
