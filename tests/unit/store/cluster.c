@@ -95,6 +95,8 @@ void cluster_signal(struct cluster *c, unsigned member, int signum)
 	if (!pid)
 		return;
 	kill(pid, signum);
+	if (signum == SIGSTOP)
+		waitpid(pid, NULL, WUNTRACED); // until all its threads stand still
 	if (signum != SIGKILL)
 		return;
 	waitpid(pid, NULL, 0);

@@ -25,7 +25,7 @@ struct cluster *cluster_new(unsigned n);                                        
 struct cluster *cluster_new_in(const char *base, unsigned n, const char *const *more_args);
 void cluster_free(struct cluster *c);                                                       // NULL is fine
 void cluster_start(struct cluster *c, unsigned member);
-void cluster_signal(struct cluster *c, unsigned member, int signum); // SIGKILL: waits until it is gone
+void cluster_signal(struct cluster *c, unsigned member, int signum); // SIGKILL, SIGSTOP: waits until it is so
 unsigned cluster_leader(struct cluster *c);                          // waits until there is one
 int cluster_member_of(const struct cluster *c, const char *address); // by its client address; -1: none
 void cluster_ctl(struct cluster *c, const char *const *args);        // etcdctl; must succeed

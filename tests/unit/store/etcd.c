@@ -390,6 +390,56 @@ static void test_no_cluster(UNUSED void **state)
 	loop_free(bed.loop);
 }
 
+// ---- one holds, another takes over
+
+static uint64_t wait_held(struct bed *bed, const struct store_hold *hold, bool held)
+{
+	uint64_t start = monotonic_ms();
+	while (store_holds(hold) != held && monotonic_ms() - start < 15000)
+		bed_turn(bed);
+	assert_int_equal(store_holds(hold), held);
+	return monotonic_ms() - start;
+}
+
+// A holder that hangs (its loop does not turn) loses the key by its own clock before another can have it; when it
+// wakes, nothing of it lands.
+static void test_takeover(void **state)
+{
+	enum { TTL_MS = 3000 };
+	struct bed *bed = *state, second = { .loop = loop_new(), .cluster = bed->cluster };
+	struct task changed = { 0 }, changed_too = { 0 };
+	bed_reopen(&second);
+	task_init(&changed, bed->loop, "holder", do_nothing);
+	task_init(&changed_too, second.loop, "holder", do_nothing);
+	struct store_hold *first = store_hold_start(bed->store, "leader", "first", 5, TTL_MS, &changed);
+	wait_held(bed, first, true);
+	struct store_hold *next = store_hold_start(second.store, "leader", "second", 6, TTL_MS, &changed_too);
+	for (int i = 0; i < 1000; i++)
+		bed_turn(&second);
+	assert_false(store_holds(next));
+	struct store_txn *late = store_txn_new();
+	store_txn_fence(late, first);
+	store_txn_put(late, "decided", "late", 4);
+
+	uint64_t took_ms = wait_held(&second, next, true); // the first does not turn now
+	assert_true(took_ms < 3 * TTL_MS);
+	assert_false(store_holds(first)); // by its own clock alone
+	AUTO_OUTCOME struct outcome o = { 0 };
+	assert_int_equal(bed_do(bed, late, &o), STORE_FENCED);
+	assert_null(store_get(second.store, "decided"));
+	assert_false(store_holds(first));
+
+	store_hold_stop(next); // handed back at once
+	for (int i = 0; i < 100; i++)
+		bed_turn(&second);
+	assert_true(wait_held(bed, first, true) < TTL_MS);
+	store_hold_stop(first);
+	task_clear(&changed);
+	task_clear(&changed_too);
+	bed_close(&second);
+	loop_free(second.loop);
+}
+
 // ---- TLS with client certificates
 
 static void make_certificates(const char *dir)
@@ -457,8 +507,9 @@ static void test_tls(UNUSED void **state)
 int main(void)
 {
 	const struct CMUnitTest alone[] = { cmocka_unit_test(test_no_cluster) };
-	const struct CMUnitTest one[] = { TEST(test_two_stores), TEST(test_conflicts_between_stores), TEST(test_epoch),
-					  TEST(test_compacted_away), TEST(test_nobody_answers) };
+	const struct CMUnitTest one[] = { TEST(test_two_stores), TEST(test_conflicts_between_stores),
+					  TEST(test_epoch),      TEST(test_compacted_away),
+					  TEST(test_takeover),   TEST(test_nobody_answers) };
 	const struct CMUnitTest three[] = { TEST(test_two_stores), TEST(test_compacted_away), TEST(test_faults) };
 	int failed = cmocka_run_group_tests_name("no etcd", alone, NULL, NULL);
 	if (!cluster_possible())
