@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-WORK = pathlib.Path("/work")
+WORK = pathlib.Path("/proof")
 sys.path.insert(0, str(WORK / "tests" / "e2e"))
 from lab import DIALTONE, Platform, run, wait_for  # noqa: E402
 

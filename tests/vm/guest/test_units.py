@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-COMMANDS = json.loads(pathlib.Path("/work/unit-tests.json").read_text())
+COMMANDS = json.loads(pathlib.Path("/proof/unit-tests.json").read_text())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
