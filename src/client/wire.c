@@ -129,10 +129,9 @@ static int problem(unsigned status, const json_t *json, struct err *err)
 {
 	const char *title = member(json, "title"), *detail = member(json, "detail"), *hint = member(json, "hint");
 	int code = client_status_errno(status);
-	if (title && detail)
-		err_set(err, code, "%s: %s", title, detail);
-	else if (title || detail)
-		err_set(err, code, "%s", title ? title : detail);
+	// The title is the status in words; a person is told the cause.
+	if (title || detail)
+		err_set(err, code, "%s", detail ? detail : title);
 	else
 		err_set(err, code, "the platform answered %u %s", status, http_status_text(status));
 	if (hint)

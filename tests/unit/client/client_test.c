@@ -37,7 +37,7 @@ static void problem_becomes_error(void **state UNUSED)
 	AUTO_ANSWER struct client_answer answer = { 0 };
 	struct err err = { 0 };
 	assert_int_equal(client_call(client, "GET", "/other", NULL, &answer, &err), -EEXIST);
-	assert_string_equal(err.text, "Conflict: the name is taken");
+	assert_string_equal(err.text, "the name is taken");
 	assert_string_equal(err.hint, "choose another");
 	assert_int_equal(json_array_size(json_object_get(answer.json, "missing")), 1);
 	assert_int_equal(client_call(client, "GET", "/text", NULL, NULL, &err), -EBADMSG);
