@@ -1,6 +1,5 @@
 #include "agent/artifacts.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "client/client.h"
@@ -11,13 +10,14 @@
 
 enum { ANSWER_STAYS_MS = 1000 };
 
+// Until it succeeds, or for a moment after it failed: whoever asks then is told why instead of starting another.
 struct fetch {
 	struct artifacts *artifacts;
 	char *tenant, *digest;
 	bool running;
 	int result;
 	struct err err;
-	uint64_t ended_ms;
+	struct timer forget;
 };
 
 void artifacts_init(struct artifacts *artifacts, const struct artifacts_spec *spec)
@@ -27,6 +27,7 @@ void artifacts_init(struct artifacts *artifacts, const struct artifacts_spec *sp
 
 static void fetch_free(struct fetch *fetch)
 {
+	timer_clear(&fetch->forget);
 	free(fetch->tenant);
 	free(fetch->digest);
 	free(fetch);
@@ -94,44 +95,52 @@ static bool is_passing(int result)
 	return false;
 }
 
+static void fetch_forget(struct fetch *fetch)
+{
+	map_remove(&fetch->artifacts->fetches, fetch->digest);
+	fetch_free(fetch);
+}
+
+static void answer_stayed(struct timer *timer)
+{
+	fetch_forget(CONTAINER_OF(timer, struct fetch, forget));
+}
+
 static void fetch_done(void *arg)
 {
 	struct fetch *fetch = arg;
 	struct artifacts *artifacts = fetch->artifacts;
 	fetch->running = false;
-	fetch->ended_ms = monotonic_ms();
 	if (fetch->result < 0 && !is_passing(fetch->result))
 		log_warn("artifact=%s cannot be fetched: %s", fetch->digest, fetch->err.text);
-	if (fetch->result == 0) {
-		map_remove(&artifacts->fetches, fetch->digest);
-		fetch_free(fetch);
-	}
+	if (fetch->result == 0)
+		fetch_forget(fetch);
+	else
+		timer_set(&fetch->forget, ANSWER_STAYS_MS);
 	artifacts->spec.on_end(artifacts->spec.arg);
 }
 
-static int fetch_start(struct artifacts *artifacts, struct fetch *fetch)
+static void fetch_start(struct artifacts *artifacts, const struct assignment *a)
 {
-	fetch->running = true;
-	fetch->err = (struct err){ 0 };
+	struct fetch *fetch = xcalloc(1, sizeof(*fetch));
+	*fetch = (struct fetch){
+		.artifacts = artifacts,
+		.tenant = xstrdup(a->tenant),
+		.digest = xstrdup(a->artifact),
+		.running = true,
+	};
+	timer_init(&fetch->forget, artifacts->spec.loop, answer_stayed);
+	map_set(&artifacts->fetches, fetch->digest, fetch);
 	loop_work(artifacts->spec.loop, fetch_work, fetch_done, fetch);
-	return -EINPROGRESS;
 }
 
 static int fetch_of(struct artifacts *artifacts, const struct assignment *a, struct err *err)
 {
-	struct fetch *fetch = map_get(&artifacts->fetches, a->artifact);
-	if (!fetch) {
-		fetch = xcalloc(1, sizeof(*fetch));
-		fetch->artifacts = artifacts;
-		fetch->tenant = xstrdup(a->tenant);
-		fetch->digest = xstrdup(a->artifact);
-		map_set(&artifacts->fetches, a->artifact, fetch);
-		return fetch_start(artifacts, fetch);
-	}
-	if (fetch->running)
+	const struct fetch *fetch = map_get(&artifacts->fetches, a->artifact);
+	if (!fetch)
+		fetch_start(artifacts, a);
+	if (!fetch || fetch->running)
 		return -EINPROGRESS;
-	if (monotonic_ms() - fetch->ended_ms > ANSWER_STAYS_MS)
-		return fetch_start(artifacts, fetch);
 	if (err)
 		*err = fetch->err;
 	err_wrap(err, "artifact %.19s", fetch->digest);

@@ -8,7 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+// An answer that must come has time, silence that must be is believed soon.
+enum { ANSWER_MS = 5000, SILENCE_MS = 700 };
 
 static struct sockaddr_in endpoint(const char *text)
 {
@@ -24,7 +28,7 @@ static struct sockaddr_in endpoint(const char *text)
 	return address;
 }
 
-static long reach(const char *text)
+static long reach(const char *text, int wait_ms)
 {
 	struct sockaddr_in address = endpoint(text);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -33,7 +37,7 @@ static long reach(const char *text)
 		struct pollfd ready = { .fd = fd, .events = POLLOUT };
 		int code = ETIMEDOUT;
 		socklen_t length = sizeof(code);
-		if (poll(&ready, 1, 700) == 1)
+		if (poll(&ready, 1, wait_ms) == 1)
 			getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length);
 		errno = code;
 		r = code ? -1 : 0;
@@ -45,7 +49,7 @@ static long reach(const char *text)
 }
 
 // A datagram and its echo.
-static long reach_udp(const char *text)
+static long reach_udp(const char *text, int wait_ms)
 {
 	struct sockaddr_in address = endpoint(text);
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -54,7 +58,7 @@ static long reach_udp(const char *text)
 	if (r == 0)
 		r = send(fd, "ping", 4, 0);
 	struct pollfd ready = { .fd = fd, .events = POLLIN };
-	if (r >= 0 && poll(&ready, 1, 700) != 1) {
+	if (r >= 0 && poll(&ready, 1, wait_ms) != 1) {
 		errno = ETIMEDOUT;
 		r = -1;
 	}
@@ -80,51 +84,89 @@ static void say_as(const char *to, const char *from, const char *word)
 	close(fd);
 }
 
-int network(int argc, char **argv)
+static const struct reach_key {
+	const char *name;
+	long (*reach)(const char *text, int wait_ms);
+	bool good;
+} reach_keys[] = {
+	{ "friend", reach, true }, // an instance of the same environment
+	{ "friend_udp", reach_udp, true },
+	{ "stranger", reach, false }, // one of another environment
+	{ "stranger_udp", reach_udp, false },
+	{ "neighbour", reach, false }, // one of another platform
+	{ "gateway", reach, false },   // the machine, by its addresses
+	{ "gateway_udp", reach_udp, false },
+	{ "machine", reach, false },
+	{ "machine_udp", reach_udp, false },
+	{ "link_local", reach, false },
+	{ "loopback", reach, false },
+	{ "outside", reach, true }, // beyond the machine
+	{ "outside_link_local", reach, false },
+};
+
+static const struct reach_key *find_key(const char *word, const char **ret_value)
 {
-	static const struct {
-		const char *key;
-		long (*reach)(const char *);
-		bool good;
-	} keys[] = {
-		{ "friend", reach, true }, // an instance of the same environment
-		{ "friend_udp", reach_udp, true },
-		{ "stranger", reach, false }, // one of another environment
-		{ "stranger_udp", reach_udp, false },
-		{ "neighbour", reach, false }, // one of another platform
-		{ "gateway", reach, false },   // the machine, by its addresses
-		{ "gateway_udp", reach_udp, false },
-		{ "machine", reach, false },
-		{ "machine_udp", reach_udp, false },
-		{ "link_local", reach, false },
-		{ "loopback", reach, false },
-		{ "outside", reach, true }, // beyond the machine
-		{ "outside_link_local", reach, false },
-	};
-	for (int i = 0; i < argc; i++) {
-		char *value = strchr(argv[i], '=');
-		if (!value)
-			continue;
-		*value++ = '\0';
-		for (size_t k = 0; k < LEN(keys); k++) {
-			if (strcmp(keys[k].key, argv[i]) != 0)
-				continue;
-			char name[64];
-			snprintf(name, sizeof(name), "reach_%s", argv[i]);
-			long r = keys[k].reach(value);
-			if (keys[k].good)
-				works(name, r >= 0, strerror(errno));
-			else
-				refused(name, r);
-		}
-		char *from = strchr(value, ','); // say=TO,FROM,WORD
-		if (strcmp(argv[i], "say") == 0 && from) {
-			*from++ = '\0';
-			char *word = strchr(from, ',');
-			*word++ = '\0';
-			say_as(value, *from ? from : NULL, word);
+	for (size_t k = 0; k < LEN(reach_keys); k++) {
+		size_t length = strlen(reach_keys[k].name);
+		if (strncmp(word, reach_keys[k].name, length) == 0 && word[length] == '=') {
+			*ret_value = word + length + 1;
+			return &reach_keys[k];
 		}
 	}
+	return NULL;
+}
+
+static void try_to_reach(const struct reach_key *key, const char *value)
+{
+	char name[64];
+	snprintf(name, sizeof(name), "reach_%s", key->name);
+	long r = key->reach(value, key->good ? ANSWER_MS : SILENCE_MS);
+	if (key->good)
+		works(name, r >= 0, strerror(errno));
+	else
+		refused(name, r);
+}
+
+// Most attempts end by silence, so all are made at once, each by a process of its own.
+static void try_all(int argc, char **argv)
+{
+	int begun = 0;
+	for (int i = 0; i < argc; i++) {
+		const char *value;
+		const struct reach_key *key = find_key(argv[i], &value);
+		if (!key)
+			continue;
+		pid_t pid = fork();
+		if (pid == 0) {
+			try_to_reach(key, value);
+			_exit(failures != 0);
+		}
+		begun += pid > 0;
+		failures += pid < 0;
+	}
+	for (int status; begun > 0 && wait(&status) > 0; begun--)
+		failures += status != 0;
+	failures += begun;
+}
+
+// say=TO,FROM,WORD: one after another, so that who hears the last has been sent all before it.
+static void say_all(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		char *from = strchr(argv[i], ',');
+		if (strncmp(argv[i], "say=", 4) != 0 || !from)
+			continue;
+		*from++ = '\0';
+		char *word = strchr(from, ',');
+		*word++ = '\0';
+		say_as(argv[i] + 4, *from ? from : NULL, word);
+	}
+}
+
+int network(int argc, char **argv)
+{
+	try_all(argc, argv);
+	say_all(argc, argv);
 	return failures != 0;
 }
 

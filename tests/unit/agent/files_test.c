@@ -103,6 +103,60 @@ static void unused_artifacts_go_after_two_rounds(void **state UNUSED)
 	assert_int_equal(file_exists(unused), 0);
 }
 
+static void fetch_ended(void *arg)
+{
+	loop_stop(arg);
+}
+
+// Lets loop_run return now and then.
+struct waker {
+	struct timer timer;
+	struct loop *loop;
+};
+
+static void wake_up(struct timer *timer)
+{
+	timer_set(timer, 10);
+	loop_stop(CONTAINER_OF(timer, struct waker, timer)->loop);
+}
+
+// Told for a moment, so that all who wait hear it, then forgotten: the artifact may never be asked for again.
+static void failed_fetch_is_forgotten(void **state UNUSED)
+{
+	struct waker waker = { .loop = loop_new() };
+	struct artifacts artifacts;
+	artifacts_init(&artifacts, &(struct artifacts_spec){
+					   .loop = waker.loop,
+					   .api = "http://127.0.0.1:1",
+					   .token = "none",
+					   .dir = folder,
+					   .cache = folder,
+					   .on_end = fetch_ended,
+					   .arg = waker.loop,
+				   });
+	struct assignment a = {
+		.tenant = (char *)"default",
+		.artifact = (char *)"sha256:22112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+	};
+	struct err err = { 0 };
+	assert_int_equal(artifacts_pull(&artifacts, &a, &err), -EINPROGRESS);
+	loop_run(waker.loop);
+	assert_int_equal(artifacts_pull(&artifacts, &a, &err), -EAGAIN);
+	assert_non_null(strstr(err.text, "sha256:2211"));
+
+	timer_init(&waker.timer, waker.loop, wake_up);
+	timer_set(&waker.timer, 10);
+	uint64_t deadline_ms = monotonic_ms() + 20000;
+	while (artifacts.fetches.count && monotonic_ms() < deadline_ms)
+		loop_run(waker.loop);
+	assert_int_equal(artifacts.fetches.count, 0);
+	assert_int_equal(artifacts_pull(&artifacts, &a, &err), -EINPROGRESS); // anew
+	loop_run(waker.loop);
+	timer_clear(&waker.timer);
+	artifacts_clear(&artifacts);
+	loop_free(waker.loop);
+}
+
 static void second_agent_ends_the_first(void **state UNUSED)
 {
 	free(make("run"));
@@ -132,6 +186,7 @@ int main(void)
 		cmocka_unit_test(past_is_read_again),
 		cmocka_unit_test(only_the_newest_stay),
 		cmocka_unit_test(unused_artifacts_go_after_two_rounds),
+		cmocka_unit_test(failed_fetch_is_forgotten),
 		cmocka_unit_test(second_agent_ends_the_first),
 	};
 	return cmocka_run_group_tests(tests, prepare, cleanup);
