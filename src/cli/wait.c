@@ -220,8 +220,7 @@ int wait_until_settled(struct cli *cli, const char *app, uint64_t release)
 	if (timeout && parse_duration(timeout, &timeout_ms, &err) < 0)
 		return cli_usage(cli, "--timeout %s: %s", timeout, err.text);
 
-	AUTO_FREE char *rest = xasprintf("watch?timeout_ms=%u", timeout_ms);
-	AUTO_FREE char *path = app_path(cli, app, rest);
+	AUTO_FREE char *path = app_path(cli, app, "watch");
 	struct wait w = { .cli = cli, .release = release, .deadline_ms = monotonic_ms() + timeout_ms };
 	struct client_stream stream = {
 		.request = { .method = "GET", .path = path },

@@ -140,6 +140,18 @@ char *http_percent_decode(const char *text, size_t n)
 	return decode(text, n, false);
 }
 
+bool http_query_next(const char **query, char **ret_name)
+{
+	const char *at = *query + strspn(*query, "&");
+	size_t n = strcspn(at, "&"), name_len = strcspn(at, "=&");
+	*query = at + n;
+	if (!n)
+		return false;
+	AUTO_FREE char *whole = decode(at, n, true);
+	*ret_name = whole ? decode(at, name_len, true) : NULL;
+	return true;
+}
+
 char *http_query_get(const char *query, const char *name)
 {
 	while (*query) {

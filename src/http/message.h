@@ -49,3 +49,7 @@ char *http_percent_decode(const char *text, size_t n);
 
 // The decoded value of the first query parameter of that name, on the heap; NULL when absent. "a=1&b" has b = "".
 char *http_query_get(const char *query, const char *name);
+
+// Takes the next parameter off *query: its decoded name, on the heap, NULL for a bad escape in name or value. False at
+// the end. Empty parameters ("a&&b") are passed over.
+bool http_query_next(const char **query, char **ret_name);

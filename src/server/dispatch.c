@@ -96,7 +96,7 @@ void dispatch(struct http_exchange *x, void *server)
 	struct request *rq = request_new(server, x);
 	http_exchange_set_arg(x, rq);
 	http_exchange_on_gone(x, gone);
-	if (!find_route(rq) || !access_check(rq) || !access_place(rq) || !read_if_match(rq))
+	if (!find_route(rq) || !access_check(rq) || !access_place(rq) || !request_check_query(rq) || !read_if_match(rq))
 		return;
 	if (rq->route->body_kind == BODY_JSON)
 		http_exchange_read_body(x, rq->route->body_max ? rq->route->body_max : BODY_MAX, with_body);

@@ -49,6 +49,65 @@ char *request_query(const struct request *rq, const char *name)
 	return rq->x ? http_query_get(http_exchange_request(rq->x)->query, name) : NULL;
 }
 
+enum { QUERIES_MAX = 32 };
+
+static void unknown_query(struct request *rq, const char *name)
+{
+	const char *known[QUERIES_MAX] = {};
+	size_t n = 0;
+	char list[256] = "";
+	for (const struct route_query *query = rq->route->queries; query && query->name; query++) {
+		size_t used = strlen(list);
+		snprintf(list + used, sizeof(list) - used, "%s%s", used ? ", " : "", query->name);
+		assert(n < QUERIES_MAX);
+		known[n++] = query->name;
+	}
+	struct err err = {};
+	const char *nearest = str_nearest(name, known, n);
+	err_set(&err, -EINVAL, "unknown query parameter '%.64s'", name);
+	if (nearest)
+		err_hint(&err, "did you mean '%s'? possible here: %s", nearest, list);
+	else
+		err_hint(&err, "%s%s", n ? "possible here: " : "none is possible here", list);
+	reply_problem(rq, 400, name, &err);
+}
+
+// seen: a bit for each of the route's parameters.
+static bool check_parameter(struct request *rq, const char *name, uint32_t *seen)
+{
+	uint32_t bit = 1;
+	const struct route_query *query = rq->route->queries;
+	for (; query && query->name && !str_eq(query->name, name); query++)
+		bit <<= 1;
+	if (!query || !query->name) {
+		unknown_query(rq, name);
+		return false;
+	}
+	if (*seen & bit) {
+		reply_problemf(rq, 400, "give it once", "query parameter '%s' is given twice", name);
+		return false;
+	}
+	*seen |= bit;
+	return true;
+}
+
+bool request_check_query(struct request *rq)
+{
+	const char *query = http_exchange_request(rq->x)->query;
+	uint32_t seen = 0;
+	for (;;) {
+		AUTO_FREE char *name = NULL;
+		if (!http_query_next(&query, &name))
+			return true;
+		if (!name) {
+			reply_problemf(rq, 400, "write a percent sign as %25", "the query has a malformed escape");
+			return false;
+		}
+		if (!check_parameter(rq, name, &seen))
+			return false;
+	}
+}
+
 int request_query_u64(struct request *rq, const char *name, uint64_t max, uint64_t fallback, uint64_t *ret)
 {
 	AUTO_FREE char *text = request_query(rq, name);

@@ -51,6 +51,9 @@ static inline void request_unref_p(struct request **rq)
 const char *request_param(const struct request *rq, const char *name); // of the path; asserts that the route has it
 char *request_query(const struct request *rq, const char *name);       // on the heap; NULL when absent
 
+// Whether the query has only parameters that the route's table has, each once. Otherwise answers 400, naming it.
+bool request_check_query(struct request *rq);
+
 // A number from the query: fallback when absent. Answers 400 naming the parameter, and returns a negative errno,
 // for anything but digits, or above max.
 int request_query_u64(struct request *rq, const char *name, uint64_t max, uint64_t fallback, uint64_t *ret);

@@ -184,6 +184,31 @@ static void test_problems(void **state UNUSED)
 	json_decref(problem);
 }
 
+// A parameter that nobody reads would let a person believe that it counted.
+static void test_queries(void **state UNUSED)
+{
+	static const struct {
+		const char *path, *detail, *hint;
+	} cases[] = {
+		{ "/v1/audit?limti=1", "unknown query parameter 'limti'",
+		  "did you mean 'limit'? possible here: limit, cursor" },
+		{ "/v1/audit?limit=1&since=2", "unknown query parameter 'since'", "possible here: limit, cursor" },
+		{ "/v1/audit?l%69mit=1&limit=2", "query parameter 'limit' is given twice", "give it once" },
+		{ "/v1/status?x", "unknown query parameter 'x'", "none is possible here" },
+		{ "/v1/status?=1", "unknown query parameter ''", "none is possible here" },
+		{ "/v1/audit?limit=%zz", "the query has a malformed escape", "write a percent sign as %25" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		json_t *problem = rig_call(&rig, 400, "GET", cases[i].path, NULL);
+		assert_string_equal(json_get_text(problem, "detail", ""), cases[i].detail);
+		assert_string_equal(json_get_text(problem, "hint", ""), cases[i].hint);
+		json_decref(problem);
+	}
+	assert_int_equal(status_for(rig.operator, "GET", "/v1/audit?"), 200);
+	assert_int_equal(status_for(rig.operator, "GET", "/v1/audit?limit=1&"), 200);
+	assert_int_equal(status_for(rig.nobody, "GET", "/v1/audit?x=1"), 401);
+}
+
 static void test_readyz(void **state UNUSED)
 {
 	AUTO_ANSWER struct client_answer answer = {};
@@ -523,6 +548,7 @@ int main(void)
 		cmocka_unit_test(test_openapi),
 		cmocka_unit_test_setup_teardown(test_access, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_problems, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_queries, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readyz, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_faults, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_admission, setup, teardown),
