@@ -89,6 +89,13 @@ static void ask_for_body(struct http_exchange *x, enum body_mode mode)
 	wake(x);
 }
 
+static void body_too_long(struct http_exchange *x)
+{
+	char reason[96];
+	snprintf(reason, sizeof(reason), "the request's body is longer than the %zu bytes allowed", x->body.max);
+	exchange_refuse(x, 413, reason);
+}
+
 void http_exchange_read_body(struct http_exchange *x, size_t max,
 			     void (*done)(struct http_exchange *x, const char *body, size_t n))
 {
@@ -96,7 +103,7 @@ void http_exchange_read_body(struct http_exchange *x, size_t max,
 	x->body = BUF_INIT(max);
 	uint64_t length = x->connection->parser.content_length;
 	if (length != UINT64_MAX && length > max && !x->ended)
-		exchange_refuse(x, 413, "the request's body is too long");
+		body_too_long(x);
 	else
 		ask_for_body(x, BODY_COLLECT);
 }
@@ -128,7 +135,7 @@ void exchange_give_body(struct http_exchange *x, const char *bytes, size_t n)
 	if (x->mode == BODY_STREAM)
 		x->data(x, bytes, n);
 	else if (buf_add(&x->body, bytes, n) < 0)
-		exchange_refuse(x, 413, "the request's body is too long");
+		body_too_long(x);
 }
 
 void exchange_tell_end(struct http_exchange *x)

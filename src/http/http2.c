@@ -24,7 +24,7 @@ struct http2_call {
 	struct buf out;
 	bool out_ended, waiting; // waiting: nghttp2 has been told that there is nothing now
 	uint64_t deadline_ms;
-	bool taken;              // its head has been given out by http2_take
+	bool taken; // its head has been given out by http2_take
 	void (*on_header)(struct http2_call *call, const char *name, const char *value);
 	void (*on_data)(struct http2_call *call, const char *bytes, size_t n);
 	void (*on_end)(struct http2_call *call, enum http2_end end);
@@ -53,8 +53,9 @@ static struct http2_call *call_of(nghttp2_session *session, int32_t id)
 
 // ---- nghttp2's callbacks
 
-static int header_came(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, UNUSED size_t name_len,
-		       const uint8_t *value, UNUSED size_t value_len, UNUSED uint8_t flags, UNUSED void *arg)
+static int header_came(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+		       UNUSED size_t name_len, const uint8_t *value, UNUSED size_t value_len, UNUSED uint8_t flags,
+		       UNUSED void *arg)
 {
 	struct http2_call *call = call_of(session, frame->hd.stream_id);
 	if (call && call->on_header)
@@ -79,9 +80,8 @@ static int frame_came(nghttp2_session *session, const nghttp2_frame *frame, void
 	if (frame->hd.type == NGHTTP2_GOAWAY)
 		h->leaving = true;
 	bool bears_end = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
-	struct http2_call *call = bears_end && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
-					  ? call_of(session, frame->hd.stream_id)
-					  : NULL;
+	struct http2_call *call =
+		bears_end && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ? call_of(session, frame->hd.stream_id) : NULL;
 	if (call && !call->out_ended)
 		http2_call_end(call); // the answer is complete: nobody reads the rest of the request
 	return 0;
@@ -238,10 +238,9 @@ void http2_ping(struct http2 *h)
 
 static nghttp2_nv field(const char *name, const char *value)
 {
-	return (nghttp2_nv){ .name = (uint8_t *)name,
-			     .value = (uint8_t *)value,
-			     .namelen = strlen(name),
-			     .valuelen = strlen(value) };
+	return (nghttp2_nv){
+		.name = (uint8_t *)name, .value = (uint8_t *)value, .namelen = strlen(name), .valuelen = strlen(value)
+	};
 }
 
 struct http2_call *http2_call(struct http2 *h, const struct http2_call_spec *spec)

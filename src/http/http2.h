@@ -26,7 +26,7 @@ struct http2_call_spec {
 	size_t n_headers;
 	const void *body; // copied
 	size_t len;
-	bool open; // more follows by http2_call_write, until http2_call_end
+	bool open;            // more follows by http2_call_write, until http2_call_end
 	uint64_t deadline_ms; // by the caller's clock, see http2_expire; 0: none
 
 	// Each header and trailer of the answer, ":status" among them; valid during the call only. May be NULL.
@@ -52,10 +52,10 @@ int http2_feed(struct http2 *h, const char *bytes, size_t n);
 // Appends what is to be sent until out has about `enough` bytes. -EPROTO, -ENOBUFS.
 int http2_take(struct http2 *h, struct buf *out, size_t enough);
 
-bool http2_ready(const struct http2 *h);   // the peer's settings have come: it is alive and speaks HTTP/2
-bool http2_leaving(const struct http2 *h); // the peer takes no new calls (GOAWAY)
-size_t http2_calls(const struct http2 *h); // open ones
-void http2_ping(struct http2 *h);          // the answer counts as bytes received, no more
+bool http2_ready(const struct http2 *h);             // the peer's settings have come: it is alive and speaks HTTP/2
+bool http2_leaving(const struct http2 *h);           // the peer takes no new calls (GOAWAY)
+size_t http2_calls(const struct http2 *h);           // open ones
+void http2_ping(struct http2 *h);                    // the answer counts as bytes received, no more
 bool http2_expire(struct http2 *h, uint64_t now_ms); // ends what is over its deadline; true: some still have one
 
 struct http2_call *http2_call(struct http2 *h, const struct http2_call_spec *spec);

@@ -219,8 +219,9 @@ static void wake(void *arg)
 static void look_at_time(struct http2_client *c, uint64_t now)
 {
 	if (!c->up && now - c->began_ms > c->config.connect_ms) {
-		err_set(&c->err, -ETIMEDOUT, c->connected ? "connected, but got no word of HTTP/2 within %u ms"
-							  : "no connection within %u ms",
+		err_set(&c->err, -ETIMEDOUT,
+			c->connected ? "connected, but got no word of HTTP/2 within %u ms"
+				     : "no connection within %u ms",
 			c->config.connect_ms);
 	} else if (c->pinged_ms && now - c->pinged_ms > c->config.silence_ms) {
 		err_set(&c->err, -ETIMEDOUT, "no sign of life for %u ms", c->config.ping_ms + c->config.silence_ms);

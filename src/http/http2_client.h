@@ -15,8 +15,8 @@ struct http2_client_config {
 	const char *authority;  // for requests, and whom the peer's certificate must name (without the port); copied
 	struct tls_config *tls; // NULL: plain
 	unsigned connect_ms;    // from the start until the peer has shown that it speaks HTTP/2; 0: 1,000
-	unsigned ping_ms;       // silence after which the peer is asked for a sign of life, while calls are open; 0: 5,500
-	unsigned silence_ms;    // and how long it may take over it; 0: 2,000
+	unsigned ping_ms;    // silence after which the peer is asked for a sign of life, while calls are open; 0: 5,500
+	unsigned silence_ms; // and how long it may take over it; 0: 2,000
 	void (*on_up)(void *arg);                          // once, when the peer has shown itself
 	void (*on_down)(void *arg, const struct err *err); // once; all calls have ended. The client may be freed in it
 	void *arg;

@@ -116,7 +116,8 @@ static int shake(struct tls *tls, struct err *err)
 	int r = SSL_do_handshake(tls->ssl);
 	if (r != 1) {
 		int why = SSL_get_error(tls->ssl, r);
-		return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : broken(tls, "TLS handshake", err);
+		return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0
+										 : broken(tls, "TLS handshake", err);
 	}
 	tls->through = true;
 	size_t n = buf_len(&tls->early);

@@ -6,8 +6,10 @@
 
 const struct own_answer answer_no_route = { 404, "no-route", "No application has this address.",
 					    "Check the host name; 'dialtone apps' lists the addresses." };
-const struct own_answer answer_no_table = { 503, "no-table", "This router has no routes yet.",
-					    "It gets them from the platform's API; 'dialtone status' shows its state." };
+const struct own_answer answer_no_table = {
+	503, "no-table", "This router has no routes yet.",
+	"It gets them from the platform's API; 'dialtone status' shows its state."
+};
 const struct own_answer answer_no_proxy = { 501, "no-proxy", "This router is not a proxy for other hosts.",
 					    "Send the request itself instead of CONNECT." };
 const struct own_answer answer_dishonest = { 400, "bad-connection-field",
@@ -43,13 +45,14 @@ const struct own_answer *answer_nothing_ready(enum route_state state)
 
 static int page(char *body, size_t size, const struct own_answer *a)
 {
-	return snprintf(body, size,
-			"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%u %s</title>\n"
-			"<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em;"
-			"color:#222}h1{font-size:1.4em}code{background:#eee;padding:.1em .3em}p.o{color:#666}</style></head>\n"
-			"<body><h1>%s</h1><p>%s</p><p class=\"o\">Dialtone answered this itself: <code>%u %s</code></p>"
-			"</body></html>\n",
-			a->status, http_status_text(a->status), a->reason, a->advice, a->status, a->code);
+	return snprintf(
+		body, size,
+		"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%u %s</title>\n"
+		"<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em;"
+		"color:#222}h1{font-size:1.4em}code{background:#eee;padding:.1em .3em}p.o{color:#666}</style></head>\n"
+		"<body><h1>%s</h1><p>%s</p><p class=\"o\">Dialtone answered this itself: <code>%u %s</code></p>"
+		"</body></html>\n",
+		a->status, http_status_text(a->status), a->reason, a->advice, a->status, a->code);
 }
 
 void answer_write(struct buf *out, const struct own_answer *a, bool html, bool is_head, bool close)

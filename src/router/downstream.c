@@ -11,8 +11,8 @@
 #define OUT_MAX (4 << 20)
 #define TO_UP_HIGH (128 << 10)
 
-#define HEAD_MS 10000	// for a request's head, from its first byte
-#define IDLE_MS 75000	// between requests
+#define HEAD_MS 10000  // for a request's head, from its first byte
+#define IDLE_MS 75000  // between requests
 #define TAKE_MS 300000 // for the client to take some of what is left of an answer
 #define LINGER_MS 2000
 #define KEEP_SIZE (64 << 10) // of an emptied buffer; what is idle keeps none
@@ -329,7 +329,7 @@ void downstreams_check(struct worker *worker)
 {
 	uint64_t now_ms = loop_now_ms(worker->loop);
 	struct downstream *c;
-	LIST_EACH (c, &worker->clients, link) {
+	LIST_EACH(c, &worker->clients, link) {
 		if (now_ms >= c->deadline_ms)
 			past_deadline(c);
 		else if (is_idle(c))
@@ -341,7 +341,7 @@ void downstreams_drain(struct worker *worker)
 {
 	struct downstream *c;
 	worker->draining = true;
-	LIST_EACH (c, &worker->clients, link) {
+	LIST_EACH(c, &worker->clients, link) {
 		if (is_idle(c) && !buf_len(&c->out))
 			downstream_close(c);
 		else

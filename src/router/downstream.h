@@ -15,18 +15,18 @@ struct exchange {
 	struct upstream_connection *up; // NULL: between two attempts
 	struct upstream *tried[TRIES_MAX];
 	uint32_t n_tried;
-	struct buf to_up;      // request bytes; the first `sent` of them have left for the current attempt
+	struct buf to_up; // request bytes; the first `sent` of them have left for the current attempt
 	size_t sent;
-	bool sent_any;	       // a byte of the request left for the current attempt
-	bool replayable;       // to_up still holds the whole request so far, and sending it twice does no harm
-	bool broke;	       // has been sent a second time already
-	bool heard;	       // bytes of an answer have come
-	bool request_done;     // the client's message is complete
-	bool write_broken;     // the instance takes no more; its answer may still come
-	bool response_begun;   // a part of the answer was passed on
+	bool sent_any;       // a byte of the request left for the current attempt
+	bool replayable;     // to_up still holds the whole request so far, and sending it twice does no harm
+	bool broke;          // has been sent a second time already
+	bool heard;          // bytes of an answer have come
+	bool request_done;   // the client's message is complete
+	bool write_broken;   // the instance takes no more; its answer may still come
+	bool response_begun; // a part of the answer was passed on
 	bool is_head;
-	bool html;	       // for answers of our own
-	unsigned minor;	       // of the client's HTTP/1.minor
+	bool html;      // for answers of our own
+	unsigned minor; // of the client's HTTP/1.minor
 	enum body_form form;
 	bool up_eof, client_eof; // tunnel: which side has ended
 };
@@ -40,11 +40,11 @@ struct downstream {
 	int events; // what the poll waits for now
 	enum downstream_state state;
 	struct http1_parser parser;
-	struct buf in;	// read, not yet parsed
+	struct buf in;  // read, not yet parsed
 	struct buf out; // to be sent to the client
 	struct exchange x;
 	bool close_after; // when the answer is sent
-	bool closed;	  // is gone; freed by the worker's reaper
+	bool closed;      // is gone; freed by the worker's reaper
 	uint64_t deadline_ms;
 	char peer_ip[ADDRESS_TEXT_SIZE];
 };

@@ -11,7 +11,7 @@
 #define CONNECT_MS 2000
 #define REQUEST_MS 60000 // between bytes of the request's body
 #define ANSWER_MS 120000 // from the request's end until the head of the answer
-#define BYTES_MS 300000	 // between bytes of the answer, either to come or to be taken by the client
+#define BYTES_MS 300000  // between bytes of the answer, either to come or to be taken by the client
 
 static void attempt(struct downstream *c);
 static void upstream_ready(struct poll *poll, int events);
@@ -150,9 +150,9 @@ static void attempt(struct downstream *c)
 {
 	struct exchange *x = &c->x;
 	for (;;) {
-		struct upstream *u = x->n_tried < TRIES_MAX ?
-					     upstream_choose(x->route->upstreams, x->route->n, x->tried, x->n_tried) :
-					     NULL;
+		struct upstream *u = x->n_tried < TRIES_MAX
+					     ? upstream_choose(x->route->upstreams, x->route->n, x->tried, x->n_tried)
+					     : NULL;
 		if (!u) {
 			answer_own(c, &answer_connect_failed);
 			return;
@@ -182,8 +182,8 @@ void exchange_flush(struct downstream *c)
 	if (!x->up || !x->up->connected || x->write_broken)
 		return;
 	while (x->sent < buf_len(&x->to_up)) {
-		ssize_t n = send(x->up->poll.fd, buf_data(&x->to_up) + x->sent, buf_len(&x->to_up) - x->sent,
-				 MSG_NOSIGNAL);
+		ssize_t n =
+			send(x->up->poll.fd, buf_data(&x->to_up) + x->sent, buf_len(&x->to_up) - x->sent, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
@@ -219,8 +219,8 @@ void exchange_update(struct downstream *c)
 void exchange_body(struct downstream *c, const char *bytes, size_t n)
 {
 	struct exchange *x = &c->x;
-	int r = c->parser.framing == HTTP1_CHUNKED ? http1_write_chunk(&x->to_up, bytes, n) :
-						     buf_add(&x->to_up, bytes, n);
+	int r = c->parser.framing == HTTP1_CHUNKED ? http1_write_chunk(&x->to_up, bytes, n)
+						   : buf_add(&x->to_up, bytes, n);
 	if (r < 0) { // cannot be: reading stops long before
 		downstream_close(c);
 		return;
@@ -271,7 +271,8 @@ static void broken(struct downstream *c, const struct own_answer *why)
 	bool stale = x->up->reused && !x->heard;
 	if (stale) {
 		upstream_close_idle(u); // its fellows are most likely closed as well
-		// The instance may be well, or about to end: a dying one's port may outlive its connections. Others go first.
+		// The instance may be well, or about to end: a dying one's port may outlive its connections. Others go
+		// first.
 		bool others = upstream_choose(x->route->upstreams, x->route->n, x->tried, x->n_tried);
 		if (x->n_tried && !x->broke && !others)
 			x->n_tried--;

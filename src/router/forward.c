@@ -7,8 +7,10 @@
 // Fields that end at each hop, whether or not Connection names them.
 static bool is_hop_by_hop(const char *name)
 {
-	static const char *const names[] = { "connection",	  "keep-alive", "proxy-connection", "te",
-					     "transfer-encoding", "upgrade",	"trailer",	    "proxy-authenticate" };
+	static const char *const names[] = {
+		"connection",        "keep-alive", "proxy-connection", "te",
+		"transfer-encoding", "upgrade",    "trailer",          "proxy-authenticate"
+	};
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (str_eq(name, names[i]))
 			return true;
@@ -23,9 +25,9 @@ static bool is_provenance(const char *name)
 
 static bool is_protected(const char *token, size_t n)
 {
-	static const char *const names[] = { "host",	   "content-length",	"authorization", "cookie",
-					     "forwarded",  "x-forwarded-for",	"x-forwarded-proto",
-					     "x-forwarded-host", "x-real-ip" };
+	static const char *const names[] = { "host",      "content-length",  "authorization",     "cookie",
+					     "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
+					     "x-real-ip" };
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (strlen(names[i]) == n && strncasecmp(token, names[i], n) == 0)
 			return true;

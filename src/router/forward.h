@@ -4,12 +4,12 @@
 #include "base/buf.h"
 #include "http/http1.h"
 
-// The protocols that the client asks to switch to, as passed on; NULL: none. Not HTTP/2: a tunnel for it would take later
-// requests past the rules here.
+// The protocols that the client asks to switch to, as passed on; NULL: none. Not HTTP/2: a tunnel for it would take
+// later requests past the rules here.
 const char *forward_upgrade(const struct http1_parser *request);
 
-// Appends the request as the instance gets it. peer_ip: the client's address. False: it has a Connection field that names
-// what may not be dropped (Host, lengths, Authorization, our own).
+// Appends the request as the instance gets it. peer_ip: the client's address. False: it has a Connection field that
+// names what may not be dropped (Host, lengths, Authorization, our own).
 bool forward_request(struct buf *out, const struct http1_parser *request, const char *peer_ip);
 
 enum body_form { BODY_NONE, BODY_AS_IS, BODY_CHUNKED, BODY_UNTIL_CLOSE };

@@ -34,7 +34,7 @@ static void reap(struct task *task)
 {
 	struct worker *worker = CONTAINER_OF(task, struct worker, reaper);
 	struct downstream *c;
-	LIST_EACH (c, &worker->closed, link) {
+	LIST_EACH(c, &worker->closed, link) {
 		list_remove(&c->link);
 		http1_parser_clear(&c->parser);
 		buf_clear(&c->in);
@@ -120,7 +120,7 @@ static void init_worker(struct router *router)
 static void clear_worker(struct worker *w)
 {
 	struct downstream *c;
-	LIST_EACH (c, &w->clients, link)
+	LIST_EACH(c, &w->clients, link)
 		downstream_close(c);
 	reap(&w->reaper);
 	table_unref(w->table);
@@ -151,8 +151,8 @@ static uint32_t raise_file_limit(void)
 		return CLIENTS_MAX;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	rlim_t for_clients = limit.rlim_cur > 2 * FILES_FOR_ITSELF ? (limit.rlim_cur - FILES_FOR_ITSELF) / 2
-								   : FILES_FOR_ITSELF / 2;
+	rlim_t for_clients =
+		limit.rlim_cur > 2 * FILES_FOR_ITSELF ? (limit.rlim_cur - FILES_FOR_ITSELF) / 2 : FILES_FOR_ITSELF / 2;
 	return for_clients < CLIENTS_MAX ? (uint32_t)for_clients : CLIENTS_MAX;
 }
 
@@ -190,7 +190,8 @@ int router_main(int argc, char **argv)
 	const char *fd_text = getenv("DIALTONE_LISTEN_FD");
 	uint64_t fd;
 	if (argc != 4 || !str_eq(argv[2], "--data") || !fd_text || parse_u64(fd_text, 1000, &fd) < 0) {
-		fputs("error: the router is started by the keeper: dialtone router --data DIR, with a listening socket\n",
+		fputs("error: the router is started by the keeper: dialtone router --data DIR, with a listening "
+		      "socket\n",
 		      stderr);
 		return 2;
 	}

@@ -17,9 +17,9 @@ struct routes {
 	struct worker *worker;
 	struct client_link *link;
 	struct client_watch *watch;
-	char *name;	 // of this router
-	char *file;	 // the kept table
-	char *unsaved;	 // the newest table's text, waiting for the write before it
+	char *name;    // of this router
+	char *file;    // the kept table
+	char *unsaved; // the newest table's text, waiting for the write before it
 	struct saving *saving;
 	struct task ack;
 	bool acking, ack_again;

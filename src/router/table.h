@@ -1,15 +1,15 @@
-// The route table: an immutable snapshot, swapped whole. Instances live on across snapshots as upstreams, so that counts
-// and connections of one that stays are kept.
+// The route table: an immutable snapshot, swapped whole. Instances live on across snapshots as upstreams, so that
+// counts and connections of one that stays are kept.
 #pragma once
 
 #include "model/exchange.h"
 #include "router/upstream.h"
 
 struct route {
-	char *host;    // lower case, without port
-	char *path;    // prefix, begins with '/'
+	char *host; // lower case, without port
+	char *path; // prefix, begins with '/'
 	size_t path_len;
-	char *app;     // "tenant/environment/app", for messages
+	char *app; // "tenant/environment/app", for messages
 	enum route_state state;
 	struct upstream **upstreams; // references
 	uint32_t n;

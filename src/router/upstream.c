@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define IDLE_MAX 64	    // connections kept for one upstream
+#define IDLE_MAX 64 // connections kept for one upstream
 #define FAILED_FOR_MS 1000
 
 struct upstream *upstreams_get(struct upstreams *set, const char *id, const char *address)
@@ -48,7 +48,7 @@ static void close_idle(struct upstream *u, struct upstream_connection *c)
 void upstream_close_idle(struct upstream *u)
 {
 	struct upstream_connection *c;
-	LIST_EACH (c, &u->idle, link)
+	LIST_EACH(c, &u->idle, link)
 		close_idle(u, c);
 }
 
@@ -112,8 +112,8 @@ static uint32_t count_fitting(struct upstream *const *candidates, uint32_t n, st
 {
 	uint32_t fitting = 0;
 	for (uint32_t i = 0; i < n; i++)
-		fitting += !is_among(candidates[i], tried, n_tried) &&
-			   !(healthy && failed_lately(candidates[i], now_ms));
+		fitting +=
+			!is_among(candidates[i], tried, n_tried) && !(healthy && failed_lately(candidates[i], now_ms));
 	return fitting;
 }
 
@@ -242,7 +242,7 @@ void upstreams_sweep(struct upstreams *set, uint64_t max_idle_ms)
 	while (map_next(&set->by_id, &at, NULL, &value)) {
 		struct upstream *u = value;
 		struct upstream_connection *c;
-		LIST_EACH (c, &u->idle, link)
+		LIST_EACH(c, &u->idle, link)
 			if (now_ms - c->idle_since_ms > max_idle_ms)
 				close_idle(u, c);
 	}

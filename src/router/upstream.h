@@ -12,15 +12,16 @@ struct upstreams {
 	struct loop *loop;
 	struct map by_id;
 	struct rng rng;
-	void (*on_idle)(struct upstreams *set); // an upstream that is in no table any more has answered its last request
+	void (*on_idle)(
+		struct upstreams *set); // an upstream that is in no table any more has answered its last request
 };
 
 struct upstream {
 	struct upstreams *set;
 	char *id;
 	struct address address;
-	uint32_t refs;	      // tables and connections
-	bool current;	      // the newest table has it
+	uint32_t refs;        // tables and connections
+	bool current;         // the newest table has it
 	uint32_t outstanding; // requests in flight
 	uint64_t failed_ms;   // loop time of the last failed connect or broken connection; 0: none
 	struct list idle;     // of struct upstream_connection, the most recently used first
@@ -43,10 +44,10 @@ struct upstream_connection {
 	struct upstream *upstream; // a reference
 	struct poll poll;
 	struct http1_parser parser;
-	struct list link; // idle list, or the list of connecting and busy ones
+	struct list link;          // idle list, or the list of connecting and busy ones
 	struct exchange *exchange; // NULL: idle
 	bool connected;
-	int events; // what the poll waits for while at work
+	int events;  // what the poll waits for while at work
 	bool reused; // has answered before: a break before the first byte may mean that it was just closed
 	uint64_t idle_since_ms;
 };
@@ -56,8 +57,9 @@ struct upstream_connection {
 struct upstream *upstream_choose(struct upstream *const *candidates, uint32_t n, struct upstream *const *tried,
 				 uint32_t n_tried);
 
-// An idle connection, or a new one that is being connected (connected: false). only_alive: an idle one that the instance has
-// closed just now will not do, since the request cannot be sent twice. NULL with errno when it fails at once.
+// An idle connection, or a new one that is being connected (connected: false). only_alive: an idle one that the
+// instance has closed just now will not do, since the request cannot be sent twice. NULL with errno when it fails at
+// once.
 struct upstream_connection *upstream_connect(struct upstream *u, struct exchange *exchange, bool only_alive,
 					     void (*ready)(struct poll *poll, int events));
 

@@ -19,7 +19,7 @@ struct worker {
 	uint32_t n_clients;
 	struct list closed; // clients to be freed by reaper
 	struct task reaper;
-	bool draining; // connections end after their answer
+	bool draining;         // connections end after their answer
 	struct routes *routes; // NULL: table fixed by a test
 	struct counters counters;
 	char scratch[SCRATCH_SIZE]; // what was just read; used within one callback
