@@ -3,13 +3,15 @@
 #include "cli/wait.h"
 
 #include "base/str.h"
+#include "model/spec.h"
 
 static int scale_one(struct cli *cli, const char *word, json_t **ret_body)
 {
 	const char *equals = strchr(word, '=');
 	uint64_t count;
-	if (!equals || equals == word || parse_u64(equals + 1, 1000, &count) < 0)
-		return cli_usage(cli, "'%s' is not PROCESS=COUNT with a count from 0 to 1000, for example web=3", word);
+	if (!equals || equals == word || parse_u64(equals + 1, PROCESS_INSTANCES_MAX, &count) < 0)
+		return cli_usage(cli, "'%s' is not PROCESS=COUNT with a count from 0 to %d, for example web=3", word,
+				 PROCESS_INSTANCES_MAX);
 	AUTO_FREE char *process = xstrndup(word, (size_t)(equals - word));
 	*ret_body = json_pack("{s:s, s:I}", "process", process, "instances", (json_int_t)count);
 	return *ret_body ? CLI_OK : cli_usage(cli, "'%s' is not the name of a process", process);

@@ -40,7 +40,7 @@ static char *name_of_dir(const char *dir)
 
 static int parse_file(struct cli *cli, struct source *source, const char *file, bool procfile, struct err *err)
 {
-	AUTO_BUF struct buf text = BUF_INIT(MANIFEST_SIZE_MAX + 1);
+	AUTO_BUF struct buf text = BUF_INIT(MANIFEST_SIZE_MAX);
 	int r = file_read(file, &text, err);
 	if (r < 0)
 		return r;

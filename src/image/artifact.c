@@ -86,10 +86,9 @@ int artifact_write_text(struct artifact *a, struct err *err)
 {
 	if (a->n > ARTIFACT_ENTRIES_MAX)
 		return err_set(err, -E2BIG, "%zu files; an artifact holds at most %d", a->n, ARTIFACT_ENTRIES_MAX);
-	AUTO_BUF struct buf out = BUF_INIT(ARTIFACT_TEXT_MAX);
+	AUTO_BUF struct buf out = BUF_INIT(SIZE_MAX);
 	a->bytes = 0;
-	int r = 0;
-	for (size_t i = 0; i < a->n && r == 0; i++) {
+	for (size_t i = 0; i < a->n && buf_len(&out) <= ARTIFACT_TEXT_MAX; i++) {
 		const struct artifact_entry *e = &a->entries[i];
 		if (e->kind == ARTIFACT_FILE) {
 			buf_addf(&out, "F %o %s %llu ", e->mode, e->digest, (unsigned long long)e->size);
@@ -102,9 +101,9 @@ int artifact_write_text(struct artifact *a, struct err *err)
 			buf_add_str(&out, "D ");
 		}
 		path_escape(&out, e->path);
-		r = buf_add_str(&out, "\n");
+		buf_add_str(&out, "\n");
 	}
-	if (r < 0)
+	if (buf_len(&out) > ARTIFACT_TEXT_MAX)
 		return err_set(err, -E2BIG, "the list of files is longer than %u bytes", ARTIFACT_TEXT_MAX);
 	if (a->bytes > ARTIFACT_BYTES_MAX)
 		return err_set(err, -E2BIG, "%llu bytes; an artifact holds at most %llu", (unsigned long long)a->bytes,

@@ -108,7 +108,7 @@ static const struct field process_items[] = {
 	      .about = "split into words by the platform, without a shell; the runtime's own command when left out"),
 	FIELD(process, port, FIELD_U32, OPTIONAL, 0, 65535, .preset = PORT_UNSET,
 	      .about = "where it listens, also its $PORT; 8080 for web, none (0) for others"),
-	FIELD(process, instances, FIELD_U32, OPTIONAL, 0, 1000, .preset = 1),
+	FIELD(process, instances, FIELD_U32, OPTIONAL, 0, PROCESS_INSTANCES_MAX, .preset = 1),
 	FIELD(process, memory_bytes, FIELD_BYTES, OPTIONAL, 4 * MIB, 1024 * GIB, .human = "memory",
 	      .preset = 256 * MIB),
 	FIELD(process, cpu_millis, FIELD_CPU, OPTIONAL, 10, 256 * 1000, .human = "cpu", .preset = 500),
@@ -147,9 +147,34 @@ static const char *check_host(const char *text)
 	}
 }
 
+static const char *check_segment(const char *segment, size_t n)
+{
+	if (n == 0)
+		return "must not have an empty segment ('//')";
+	bool dots = segment[0] == '.' && (n == 1 || (n == 2 && segment[1] == '.'));
+	return dots ? "must not have a segment '.' or '..'" : NULL;
+}
+
+// Requests are matched by whole segments, as they were sent: a path that clients send in another form, or resolve
+// before they send it, would never be matched. RFC 3986, 3.3, without the escapes; '*' would be taken for a wildcard.
 static const char *check_route_path(const char *text)
 {
-	return strpbrk(text, "?#%*") ? "must not contain any of ? # % *" : check_path(text);
+	static const char possible[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-._~!$&'()+,;=:@";
+	if (*text != '/')
+		return "must begin with '/'";
+	if (text[strspn(text, possible)])
+		return "must be made of letters, digits and -._~!$&'()+,;=:@ between slashes, without % escapes";
+	for (const char *at = text; *at && text[1];) {
+		size_t n = strcspn(at + 1, "/");
+		if (!n && !at[1])
+			return "must not end with '/': without it, all below it is meant as well";
+		const char *wrong = check_segment(at + 1, n);
+		if (wrong)
+			return wrong;
+		at += 1 + n;
+	}
+	return NULL;
 }
 
 static int route_finish(void *object, struct field_path *path UNUSED, struct err *err UNUSED)
@@ -157,9 +182,6 @@ static int route_finish(void *object, struct field_path *path UNUSED, struct err
 	struct spec_route *route = object;
 	if (!route->path)
 		route->path = xstrdup("/");
-	size_t n = strlen(route->path);
-	while (n > 1 && route->path[n - 1] == '/')
-		route->path[--n] = '\0';
 	return 0;
 }
 

@@ -65,6 +65,7 @@ struct spec {
 };
 
 #define PORT_DEFAULT 8080
+#define PROCESS_INSTANCES_MAX 1000 // of one process, in a spec and by scale
 
 extern const struct fields health_fields, restart_fields, build_fields, process_fields, spec_route_fields;
 FIELDS_OBJECT(spec)

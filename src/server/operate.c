@@ -14,7 +14,7 @@
 
 static const struct field scale_items[] = {
 	FIELD(scale, process, FIELD_LABEL, OPTIONAL, 1, 63, .about = "not needed when there is one, or for web"),
-	FIELD(scale, instances, FIELD_U32, REQUIRED, 0, 10000),
+	FIELD(scale, instances, FIELD_U32, REQUIRED, 0, PROCESS_INSTANCES_MAX),
 };
 const struct fields scale_fields = FIELDS(scale, scale_items, "Scale");
 

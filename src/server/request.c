@@ -208,7 +208,7 @@ unsigned status_of(int code)
 		unsigned status;
 	} table[] = {
 		{ -EINVAL, 400 },  { -ERANGE, 400 }, { -EBADMSG, 400 }, { -EACCES, 403 }, { -EPERM, 403 },
-		{ -ENOENT, 404 },  { -EEXIST, 409 }, { -EBUSY, 409 },   { -ESTALE, 412 }, { -EFBIG, 413 },
+		{ -ENOENT, 404 },  { -EEXIST, 409 }, { -EBUSY, 409 },   { -ESTALE, 412 }, { -EFBIG, 413 }, { -E2BIG, 413 },
 		{ -ENOBUFS, 413 }, { -EAGAIN, 503 }, { -ENOSPC, 507 },  { -EDQUOT, 507 }, { -ETIMEDOUT, 504 },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(table); i++)

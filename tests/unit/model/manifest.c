@@ -38,7 +38,7 @@ static void complete(void **state UNUSED)
 				   "  DEBUG: true\n"
 				   "  LEVEL: 3\n"
 				   "  EMPTY: \"\"\n"
-				   "routes: [shop, shop.example.org/api/]\n"
+				   "routes: [shop, shop.example.org/api]\n"
 				   "drain: 20s\n"
 				   "health: {grace: 2m, path: /up}\n"
 				   "restart: on-failure\n";
@@ -89,6 +89,45 @@ static void names(void **state UNUSED)
 	assert_int_equal(manifest_parse(&source, &spec, NULL), 0);
 	assert_string_equal(spec.name, "forced");
 	assert_string_equal(spec.routes[0].host, "forced");
+}
+
+static void parse_route(const char *path, const char *wrong)
+{
+	CLEANUP(spec_clear) struct spec spec = { 0 };
+	struct err err = { 0 };
+	AUTO_FREE char *text = xasprintf("name: a\nroutes: ['x%s']\n", path);
+	int r = parse(text, &spec, &err);
+	if (r == 0)
+		assert_string_equal(spec.routes[0].path, *path ? path : "/");
+	else
+		assert_has(err.text, wrong ? wrong : "no mistake was expected");
+	if (wrong)
+		assert_int_equal(r, -EINVAL);
+}
+
+// Nothing is taken for another path than the one that is written.
+static void route_paths(void **state UNUSED)
+{
+	static const char *const good[] = { "",    "/",        "/a",    "/a/b.c", "/...", "/.well-known/x",
+					    "/~u", "/a@b:c,d", "/a..b", "/..a" };
+	for (size_t i = 0; i < ARRAY_LEN(good); i++)
+		parse_route(good[i], NULL);
+	static const struct {
+		const char *path, *wrong;
+	} bad[] = {
+		{ "//", "empty segment" },          { "/a//b", "empty segment" },
+		{ "//a", "empty segment" },         { "/a/", "must not end with '/'" },
+		{ "/a//", "empty segment" },        { "/.", "'.' or '..'" },
+		{ "/..", "'.' or '..'" },           { "/foo/../bar", "'.' or '..'" },
+		{ "/a/./b", "'.' or '..'" },        { "/a/..", "'.' or '..'" },
+		{ "/%2e/a", "without % escapes" },  { "/a%2Fb", "without % escapes" },
+		{ "/a*", "must be made of" },       { "/a?b", "must be made of" },
+		{ "/a#b", "must be made of" },      { "/a\\b", "must be made of" },
+		{ "/a b", "must be made of" },      { "/a;b|c", "must be made of" },
+		{ "/\303\244", "must be made of" }, { "/{id}", "must be made of" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		parse_route(bad[i].path, bad[i].wrong);
 }
 
 static void routes(void **state UNUSED)
@@ -188,8 +227,15 @@ static void bombs(void **state UNUSED)
 			 -EINVAL);
 	assert_has(err.text, "too many entries (aliases");
 
-	const struct manifest_source large = { .file = "f", .text = "", .len = MANIFEST_SIZE_MAX + 1 };
+	AUTO_FREE char *comment = xmalloc(MANIFEST_SIZE_MAX + 1);
+	memset(comment, '#', MANIFEST_SIZE_MAX + 1);
+	struct manifest_source large = { .file = "f", .text = comment, .fallback_name = "a" };
+	for (large.len = MANIFEST_SIZE_MAX - 1; large.len <= MANIFEST_SIZE_MAX; large.len++) {
+		assert_int_equal(manifest_parse(&large, &spec, &err), 0);
+		spec_clear(&spec);
+	}
 	assert_int_equal(manifest_parse(&large, &spec, &err), -E2BIG);
+	assert_string_equal(err.text, "f: larger than 256 KiB");
 
 	size_t n = MANIFEST_SIZE_MAX;
 	AUTO_FREE char *many = xmalloc(n + 1);
@@ -273,10 +319,9 @@ static void defaults(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(complete),  cmocka_unit_test(small),
-		cmocka_unit_test(names),     cmocka_unit_test(routes),
-		cmocka_unit_test(aliases),   cmocka_unit_test(errors),
-		cmocka_unit_test(bombs),     cmocka_unit_test(write_reads_back),
+		cmocka_unit_test(complete),  cmocka_unit_test(small),       cmocka_unit_test(names),
+		cmocka_unit_test(routes),    cmocka_unit_test(route_paths), cmocka_unit_test(aliases),
+		cmocka_unit_test(errors),    cmocka_unit_test(bombs),       cmocka_unit_test(write_reads_back),
 		cmocka_unit_test(procfiles), cmocka_unit_test(defaults),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -209,6 +209,54 @@ static void test_queries(void **state UNUSED)
 	assert_int_equal(status_for(rig.nobody, "GET", "/v1/audit?x=1"), 401);
 }
 
+// A manifest and `scale` may ask for the same.
+static void test_scale_limit(void **state UNUSED)
+{
+	AUTO_FREE char *most = deployment_json("shop", "/x", NULL, 1000, ARTIFACT);
+	AUTO_FREE char *more = deployment_json("shop", "/x", NULL, 1001, ARTIFACT);
+	json_decref(rig_call(&rig, 400, "PUT", APP_PATH "shop", more));
+	json_decref(rig_call(&rig, 202, "PUT", APP_PATH "shop", most));
+	json_decref(rig_call(&rig, 202, "POST", APP_PATH "shop/scale", "{\"instances\":999}"));
+	json_decref(rig_call(&rig, 202, "POST", APP_PATH "shop/scale", "{\"instances\":1000}"));
+	json_t *problem = rig_call(&rig, 400, "POST", APP_PATH "shop/scale", "{\"instances\":1001}");
+	assert_string_equal(json_get_text(problem, "detail", ""), "instances: must be between 0 and 1000, is 1001");
+	json_decref(problem);
+	json_t *document = openapi_document();
+	json_t *schemas = json_object_get(json_object_get(document, "components"), "schemas");
+	static const char *const names[] = { "Scale", "Process" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		json_t *properties = json_object_get(json_object_get(schemas, names[i]), "properties");
+		assert_int_equal(json_get_u64(json_object_get(properties, "instances"), "maximum", 0), 1000);
+	}
+	json_decref(document);
+}
+
+// A body of this many bytes.
+static json_t *sized_body(size_t bytes)
+{
+	static const char around[] = "{\"digests\":[\"\"]}";
+	AUTO_FREE char *digest = xcalloc(1, bytes + 1);
+	memset(digest, 'x', bytes - strlen(around));
+	return json_pack("{s:[s]}", "digests", digest);
+}
+
+static void test_body_limit(void **state UNUSED)
+{
+	for (size_t bytes = (32 << 20) - 1; bytes <= (32 << 20) + 1; bytes++) {
+		json_t *body = sized_body(bytes);
+		struct client_request request = { .method = "POST",
+						  .path = "/v1/tenants/default/blobs/missing",
+						  .body = body };
+		AUTO_ANSWER struct client_answer answer = {};
+		struct err err = {};
+		client_send(rig.operator, & request, &answer, &err);
+		json_decref(body);
+		assert_int_equal(answer.status, bytes <= 32 << 20 ? 400 : 413);
+		if (bytes > 32 << 20)
+			assert_string_equal(err.text, "the request's body is longer than the 33554432 bytes allowed");
+	}
+}
+
 static void test_readyz(void **state UNUSED)
 {
 	AUTO_ANSWER struct client_answer answer = {};
@@ -549,6 +597,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_access, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_problems, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_queries, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_scale_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_body_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readyz, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_faults, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_admission, setup, teardown),
