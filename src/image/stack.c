@@ -319,18 +319,54 @@ int images_list(const char *cache, enum image_kind kind, struct image **ret, siz
 	return 0;
 }
 
+// Of what is there, the newest of the name that was most likely meant: in the version that was asked for, if there is
+// one. NULL: nothing is near. all: sorted, newest first.
+static const struct image *nearest_image(const struct found *all, const char *name, const char *version)
+{
+	AUTO_FREE const char **names = xcalloc(all->n + 1, sizeof(char *));
+	for (size_t i = 0; i < all->n; i++)
+		names[i] = all->items[i].name;
+	const char *meant = str_nearest(name, names, all->n);
+	const struct image *newest = NULL;
+	for (size_t i = 0; meant && i < all->n; i++) {
+		if (!str_eq(all->items[i].name, meant))
+			continue;
+		if (version && version_covers(version, all->items[i].version))
+			return &all->items[i];
+		newest = newest ? newest : &all->items[i];
+	}
+	return newest;
+}
+
+static void hint_at(enum image_kind kind, const struct image *meant, const char *ref, struct err *err)
+{
+	const char *name = meant ? meant->name : NULL, *at = strchr(ref, '@');
+	size_t n = at ? (size_t)(at - ref) : strlen(ref);
+	if (!meant)
+		err_hint(err, "build it first: dialtone %s build %s", kind_name(kind), ref);
+	else if (strlen(name) == n && strncmp(name, ref, n) == 0)
+		err_hint(err, "choose '%s@%s', or build it: dialtone %s build %s", name, meant->version,
+			 kind_name(kind), ref);
+	else if (at && version_covers(at + 1, meant->version))
+		err_hint(err, "did you mean '%s%s'?", name, at);
+	else
+		err_hint(err, "did you mean '%s%s%s'?", name, at ? "@" : "", at ? meant->version : "");
+}
+
 static int not_found(const char *cache, enum image_kind kind, const char *ref, struct err *err)
 {
-	struct image *all = NULL;
-	size_t n = 0;
+	AUTO_FREE char *name = NULL, *version = NULL;
+	struct found all = { 0 };
 	AUTO_BUF struct buf names = BUF_INIT(300);
-	if (images_list(cache, kind, &all, &n, NULL) == 0)
-		for (size_t i = 0; i < n; i++)
-			buf_addf(&names, "%s%s@%s", i ? ", " : "", all[i].name, all[i].version);
-	images_free(all, n);
-	err_set(err, -ENOENT, "there is no %s '%s' on this machine%s%s", kind_name(kind), ref, n ? "; there are: " : "",
-		buf_str(&names));
-	return err_hint(err, "dialtone %s build %s", kind_name(kind), ref);
+	image_ref_parse(ref, &name, &version, NULL);
+	if (images_list(cache, kind, &all.items, &all.n, NULL) == 0)
+		for (size_t i = 0; i < all.n; i++)
+			buf_addf(&names, "%s%s@%s", i ? ", " : "", all.items[i].name, all.items[i].version);
+	err_set(err, -ENOENT, "there is no %s '%s' on this machine%s%s", kind_name(kind), ref,
+		all.n ? "; there are: " : "", buf_str(&names));
+	hint_at(kind, nearest_image(&all, name, version), ref, err);
+	images_free(all.items, all.n);
+	return -ENOENT;
 }
 
 static int find(const char *cache, enum image_kind kind, const char *ref, struct image *ret, struct err *err)

@@ -51,29 +51,6 @@ static int fault(struct field_path *path, const char *field)
 	return -EINVAL;
 }
 
-// Every process has a command, and one that this stack can run.
-static int check_commands(const struct spec *spec, const struct resolution *resolution, struct field_path *path,
-			  struct err *err)
-{
-	for (uint32_t i = 0; i < spec->process_count; i++) {
-		const struct process *process = &spec->processes[i];
-		const char *command = process->command ? process->command : resolution->command;
-		snprintf(path->text, sizeof(path->text), "spec.processes.%s.command", process->name);
-		if (!command) {
-			err_set(err, -EINVAL, "%s: is missing, and runtime '%s' has no command of its own", path->text,
-				spec->runtime ? spec->runtime : RUNTIME_NONE);
-			return err_hint(err, "say which command the process '%s' runs", process->name);
-		}
-		struct words words = {};
-		int r = command_split(command, resolution->shell, &words, err);
-		words_clear(&words);
-		if (r < 0)
-			return err_wrap(err, "%s", path->text);
-	}
-	path->text[0] = '\0';
-	return 0;
-}
-
 static bool lies_over(const struct image *stack, const struct image *base)
 {
 	if (stack->n_layers < base->n_layers)
@@ -99,6 +76,49 @@ static int check_stack(const char *cache, const struct image *runtime, const str
 	err_set(err, -EINVAL, "stack '%s@%s' does not lie over '%s@%s', on which runtime '%s@%s' was built",
 		stack->name, stack->version, base.name, base.version, runtime->name, runtime->version);
 	return err_hint(err, "leave the stack out, or choose '%s' or one over it", base.name);
+}
+
+// What command_split says of a line with shell operators, with the stack that would take it: the one of the fewest
+// layers that has a shell and fits the runtime.
+static void name_shell(const char *cache, const struct image *runtime, struct err *err)
+{
+	struct image *all = NULL, *best = NULL;
+	size_t n = 0;
+	if (images_list(cache, IMAGE_STACK, &all, &n, NULL) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (all[i].has_shell && (!best || all[i].n_layers < best->n_layers) &&
+		    check_stack(cache, runtime, &all[i], NULL) == 0)
+			best = &all[i];
+	AUTO_FREE char *hint = xstrdup(err->hint);
+	if (best)
+		err_hint(err, "%s (stack: %s)", hint, best->name);
+	images_free(all, n);
+}
+
+// Every process has a command, and one that this stack can run.
+static int check_commands(const char *cache, const struct spec *spec, const struct image *runtime,
+			  const struct resolution *resolution, struct field_path *path, struct err *err)
+{
+	for (uint32_t i = 0; i < spec->process_count; i++) {
+		const struct process *process = &spec->processes[i];
+		const char *command = process->command ? process->command : resolution->command;
+		snprintf(path->text, sizeof(path->text), "spec.processes.%s.command", process->name);
+		if (!command) {
+			err_set(err, -EINVAL, "%s: is missing, and runtime '%s' has no command of its own", path->text,
+				spec->runtime ? spec->runtime : RUNTIME_NONE);
+			return err_hint(err, "say which command the process '%s' runs", process->name);
+		}
+		struct words words = {};
+		int r = command_split(command, resolution->shell, &words, err);
+		words_clear(&words);
+		if (r == -EOPNOTSUPP)
+			name_shell(cache, runtime, err);
+		if (r < 0)
+			return err_wrap(err, "%s", path->text);
+	}
+	path->text[0] = '\0';
+	return 0;
 }
 
 // The key under which a build of this source would be kept, if its tools are there; NULL otherwise. Heap.
@@ -142,7 +162,7 @@ int resolution_make(const char *cache, const struct spec *spec, const char *arti
 	}
 	add_layers(&made, &stack);
 	made.build_key = build_key(cache, spec, artifact);
-	int r = check_commands(spec, &made, path, err);
+	int r = check_commands(cache, spec, &runtime, &made, path, err);
 	if (r < 0)
 		resolution_clear(&made);
 	else

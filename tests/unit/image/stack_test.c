@@ -333,10 +333,45 @@ static void versions_and_references(void **state)
 	AUTO_IMAGE struct image none = { 0 };
 	assert_int_equal(runtime_find(cache, "node@20", &none, &err), -ENOENT);
 	assert_says(&err, "no runtime 'node@20'");
-	assert_string_equal(err.hint, "dialtone runtime build node@20");
+	assert_string_equal(err.hint, "build it first: dialtone runtime build node@20");
 	tree_file(cache, "stacks/x/1.json", "{\"name\":\"x\"}", 0644);
 	assert_int_equal(stack_find(cache, "x", &none, &err), -EBADMSG);
 	assert_says(&err, "1.json' is corrupted");
+}
+
+// What a slip of the finger meant, of what is there.
+static void nearest_is_suggested(void **state)
+{
+	(void)state;
+	AUTO_TREE char *cache = tree_new();
+	static const char layer[] = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+	static const char *const there[] = { "flask/2.2.2", "node/20.19.1", "node/22.3.3", "python/3.11.2" };
+	for (size_t i = 0; i < ARRAY_LEN(there); i++) {
+		const char *slash = strchr(there[i], '/');
+		AUTO_FREE char *path = xasprintf("runtimes/%s.json", there[i]);
+		AUTO_FREE char *text = xasprintf("{\"name\":\"%.*s\",\"version\":\"%s\",\"layers\":[\"%s\"]}",
+						 (int)(slash - there[i]), there[i], slash + 1, layer);
+		tree_file(cache, path, text, 0644);
+	}
+	static const struct {
+		const char *asked, *hint;
+	} cases[] = {
+		{ "falsk", "did you mean 'flask'?" },
+		{ "ndoe@22", "did you mean 'node@22'?" },
+		{ "ndoe@20.19", "did you mean 'node@20.19'?" },
+		{ "ndoe@18", "did you mean 'node@22.3.3'?" },
+		{ "pyhton", "did you mean 'python'?" },
+		{ "node@18", "choose 'node@22.3.3', or build it: dialtone runtime build node@18" },
+		{ "node@222", "choose 'node@22.3.3', or build it: dialtone runtime build node@222" },
+		{ "cobol", "build it first: dialtone runtime build cobol" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		AUTO_IMAGE struct image none = { 0 };
+		struct err err = { 0 };
+		assert_int_equal(runtime_find(cache, cases[i].asked, &none, &err), -ENOENT);
+		assert_says(&err, "there are: flask@2.2.2, node@22.3.3, node@20.19.1, python@3.11.2");
+		assert_string_equal(err.hint, cases[i].hint);
+	}
 }
 
 static void shipped_recipes(void **state)
@@ -446,6 +481,7 @@ int main(void)
 		cmocka_unit_test(locks_hold),
 		cmocka_unit_test(recipes_are_checked),
 		cmocka_unit_test(versions_and_references),
+		cmocka_unit_test(nearest_is_suggested),
 		cmocka_unit_test(shipped_recipes),
 		cmocka_unit_test(globs),
 		cmocka_unit_test(keystore_is_the_same_each_time),

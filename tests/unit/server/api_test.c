@@ -326,6 +326,9 @@ static void test_admission(void **state UNUSED)
 	refuse("{\"spec\":{\"name\":\"shop\",\"runtime\":\"cobol@85\",\"processes\":{\"web\":{\"command\":\"/"
 	       "x\"}}},\"artifact\":\"" ARTIFACT "\"}",
 	       400, "spec.runtime", "cobol");
+	json_t *problem = rig_call(&rig, 400, "PUT", APP_PATH "shop", shell);
+	assert_true(str_ends(json_get_text(problem, "hint", ""), "choose a stack that has a shell (stack: shell)"));
+	json_decref(problem);
 	refuse("{\"spec\":{\"name\":\"shop\",\"stack\":\"mars\",\"processes\":{\"web\":{\"command\":\"/"
 	       "x\"}}},\"artifact\":\"" ARTIFACT "\"}",
 	       400, "spec.stack", "mars");
