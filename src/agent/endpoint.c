@@ -20,14 +20,6 @@ static json_t *describe(const struct instance *instance)
 	json_object_set_new(json, "process", json_string(instance->order->assignment.process));
 	json_object_set_new(json, "index", json_integer(instance->order->assignment.index));
 	json_object_set_new(json, "pid", json_integer(instance->running.pid));
-	json_t *probes = json_array();
-	unsigned n = instance->n_probes < PROBE_HISTORY ? instance->n_probes : PROBE_HISTORY;
-	for (unsigned i = instance->n_probes - n; i < instance->n_probes; i++) {
-		const struct probe_result *probe = &instance->probes[i % PROBE_HISTORY];
-		json_array_append_new(probes, json_pack("{s:b, s:s, s:I}", "ok", probe->ok, "detail", probe->detail, "at_ms",
-							(json_int_t)probe->at_ms));
-	}
-	json_object_set_new(json, "probes", probes);
 	return json;
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/str.h"
 #include "io/file.h"
 #include "model/json.h"
@@ -14,8 +15,10 @@ static void past_free(struct past *past)
 {
 	list_remove(&past->link);
 	free(past->id);
-	free(past->app_uid);
+	free(past->tenant);
+	free(past->environment);
 	free(past->app);
+	free(past->app_uid);
 	free(past->process);
 	free(past);
 }
@@ -90,8 +93,10 @@ void history_add(struct history *history, const struct assignment *a, uint64_t e
 	struct past *past = xcalloc(1, sizeof(*past));
 	*past = (struct past){
 		.id = xstrdup(a->instance),
-		.app_uid = xstrdup(a->app_uid),
+		.tenant = xstrdup(a->tenant),
+		.environment = xstrdup(a->environment),
 		.app = xstrdup(a->app),
+		.app_uid = xstrdup(a->app_uid),
 		.process = xstrdup(a->process),
 		.index = a->index,
 		.ended_ms = ended_ms,
@@ -113,6 +118,33 @@ static struct past *find(const struct history *history, const char *id)
 bool history_has(const struct history *history, const char *id)
 {
 	return find(history, id) != NULL;
+}
+
+struct past_app *history_apps(const struct history *history, size_t *ret_n)
+{
+	struct map seen = { 0 };
+	struct past_app *apps = NULL;
+	size_t n = 0;
+	struct past *past;
+	LIST_EACH(past, &history->past, link) {
+		if (map_get(&seen, past->app_uid))
+			continue;
+		map_set(&seen, past->app_uid, past);
+		apps = xreallocarray(apps, n + 1, sizeof(*apps));
+		apps[n++] = (struct past_app){ past->tenant, past->environment, past->app, past->app_uid };
+	}
+	map_clear(&seen);
+	*ret_n = n;
+	return apps;
+}
+
+void history_drop_app(struct history *history, const char *app_uid)
+{
+	struct past *past;
+	LIST_EACH(past, &history->past, link) {
+		if (str_eq(past->app_uid, app_uid))
+			drop(history, past);
+	}
 }
 
 void history_forget(struct history *history, const char *id)

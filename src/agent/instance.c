@@ -169,19 +169,33 @@ void life_keeper_done(void *arg, int result)
 	task_wake(&instance->task);
 }
 
-const struct probe_result *life_last_probe(const struct instance *instance)
+struct probe_result *life_last_probe(struct instance *instance)
 {
 	return instance->n_probes ? &instance->probes[(instance->n_probes - 1) % PROBE_HISTORY] : NULL;
 }
 
-void life_probed(struct instance *instance, bool ok, const char *detail)
+// One that says the same as the one before adds to it. A success that is repeated is no news at all.
+static void keep_probe(struct instance *instance, bool ok, const char *detail, uint32_t took_ms)
 {
-	const struct probe_result *last = life_last_probe(instance);
-	if (!last || last->ok != ok || !str_eq(last->detail, detail))
+	uint64_t now_ms = realtime_ms();
+	struct probe_result *last = life_last_probe(instance);
+	bool same = last && last->ok == ok && str_eq(last->detail, detail);
+	if (!same) {
+		last = &instance->probes[instance->n_probes++ % PROBE_HISTORY];
+		free(last->detail);
+		*last = (struct probe_result){ .ok = ok, .detail = xstrdup(detail), .since_ms = now_ms };
 		life_changed(instance);
-	struct probe_result *result = &instance->probes[instance->n_probes++ % PROBE_HISTORY];
-	free(result->detail);
-	*result = (struct probe_result){ .ok = ok, .detail = xstrdup(detail), .at_ms = realtime_ms() };
+	} else if (!ok) {
+		instance->events->repeated(instance);
+	}
+	last->count++;
+	last->at_ms = now_ms;
+	last->took_ms = took_ms;
+}
+
+void life_probed(struct instance *instance, bool ok, const char *detail, uint32_t took_ms)
+{
+	keep_probe(instance, ok, detail, took_ms);
 	instance->probe_failed = ok ? 0 : instance->probe_failed + 1;
 	if (ok)
 		instance->probe_ready = true;

@@ -36,6 +36,7 @@ struct instance;
 // Whom the instance tells; both come from the loop, never from inside a call of this module.
 struct instance_events {
 	void (*changed)(struct instance *instance); // what instance_report_fill would say is different now
+	void (*repeated)(struct instance *instance); // likewise, but it is nothing that anybody waits for
 	void (*gone)(struct instance *instance);    // retired: free it
 };
 
@@ -108,7 +109,7 @@ struct instance {
 	struct probe probe;
 	bool probe_ready;      // the last verdict
 	unsigned probe_failed; // in a row
-	struct probe_result probes[PROBE_HISTORY]; // ring
+	struct probe_result probes[PROBE_HISTORY]; // different ones; ring
 	unsigned n_probes;	// ever
 };
 
@@ -148,5 +149,5 @@ const char *instance_life_name(const struct instance *instance);
 // Text for world_ops.note; what instance_found is made of again. On the heap.
 char *instance_note(const struct instance *instance);
 
-// Deep copies into *ret, to be cleared with instance_report_clear.
+// Deep copies into *ret, to be cleared with instance_report_clear. probes: the last PROBE_HISTORY that differ.
 void instance_report_fill(const struct instance *instance, struct instance_report *ret);

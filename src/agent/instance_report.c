@@ -88,6 +88,19 @@ static char *text_or_null(const char *text)
 	return text ? xstrdup(text) : NULL;
 }
 
+static void add_probes(const struct instance *instance, struct instance_report *ret)
+{
+	unsigned n = instance->n_probes < PROBE_HISTORY ? instance->n_probes : PROBE_HISTORY;
+	if (n == 0)
+		return;
+	ret->probes = xcalloc(n, sizeof(*ret->probes));
+	for (unsigned i = 0; i < n; i++)
+		probe_result_copy(&instance->probes[(instance->n_probes - 1 - i) % PROBE_HISTORY], &ret->probes[i]);
+	ret->probe_count = n;
+	ret->probe = xcalloc(1, sizeof(*ret->probe));
+	probe_result_copy(&ret->probes[0], ret->probe);
+}
+
 void instance_report_fill(const struct instance *instance, struct instance_report *ret)
 {
 	char ip[IPV4_TEXT_SIZE];
@@ -105,9 +118,5 @@ void instance_report_fill(const struct instance *instance, struct instance_repor
 		ipv4_write(instance->address, ip);
 		ret->address = xstrdup(ip);
 	}
-	const struct probe_result *probe = life_last_probe(instance);
-	if (!probe)
-		return;
-	ret->probe = xcalloc(1, sizeof(*ret->probe));
-	*ret->probe = (struct probe_result){ .ok = probe->ok, .detail = text_or_null(probe->detail), .at_ms = probe->at_ms };
+	add_probes(instance, ret);
 }

@@ -196,7 +196,7 @@ static bool run_ended(struct instance *instance)
 static void probed(struct probe *probe, bool ok, const char *detail)
 {
 	struct instance *instance = CONTAINER_OF(probe, struct instance, probe);
-	life_probed(instance, ok, detail);
+	life_probed(instance, ok, detail, probe->took_ms);
 }
 
 static void starting(struct instance *instance)

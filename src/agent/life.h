@@ -29,5 +29,5 @@ bool life_account(struct instance *instance);
 
 void life_exit_clear(struct instance *instance);
 void life_keeper_done(void *arg, int result);
-void life_probed(struct instance *instance, bool ok, const char *detail);
-const struct probe_result *life_last_probe(const struct instance *instance); // NULL: none yet
+void life_probed(struct instance *instance, bool ok, const char *detail, uint32_t took_ms);
+struct probe_result *life_last_probe(struct instance *instance); // NULL: none yet

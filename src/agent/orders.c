@@ -21,6 +21,11 @@ static void changed(struct instance *instance)
 	report_instance(((struct agent *)instance->arg)->report, instance->id);
 }
 
+static void repeated(struct instance *instance)
+{
+	report_later(((struct agent *)instance->arg)->report, instance->id);
+}
+
 static void gone(struct instance *instance)
 {
 	struct agent *agent = instance->arg;
@@ -32,7 +37,7 @@ static void gone(struct instance *instance)
 	instance_free(instance);
 }
 
-const struct instance_events agent_events = { .changed = changed, .gone = gone };
+const struct instance_events agent_events = { .changed = changed, .repeated = repeated, .gone = gone };
 
 static void take_one(struct agent *agent, struct assignment *assignment)
 {

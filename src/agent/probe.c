@@ -1,5 +1,6 @@
 #include "agent/probe.h"
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "io/socket.h"
 
@@ -39,6 +40,7 @@ static void check_end(struct probe *probe, bool ok, const char *fmt, ...)
 	vsnprintf(detail, sizeof(detail), fmt, args);
 	va_end(args);
 	check_close(probe);
+	probe->took_ms = (uint32_t)(monotonic_ms() - probe->began_ms);
 	probe->seen_ok |= ok;
 	timer_set(&probe->timer, next_pause(probe));
 	probe->on_result(probe, ok, detail);
@@ -144,6 +146,7 @@ static void check_connect(struct probe *probe)
 
 static void check_begin(struct probe *probe)
 {
+	probe->began_ms = monotonic_ms();
 	if (probe->type == HEALTH_PROCESS || probe->type == HEALTH_AUTO) {
 		check_end(probe, true, "the process runs");
 		timer_stop(&probe->timer); // its end is told by the keeper

@@ -19,6 +19,8 @@ struct probe {
 	uint32_t interval_ms, timeout_ms;
 	probe_result_fn *on_result;
 
+	uint64_t began_ms; // this check
+	uint32_t took_ms;  // the one that on_result is about
 	uint32_t pause_ms; // before the next check, while none succeeded
 	bool seen_ok;
 	struct timer timer; // the next check, or the timeout of this one

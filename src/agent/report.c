@@ -11,7 +11,7 @@
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 
-enum { COALESCE_MS = 2, EVERY_MS = 1000 };
+enum { COALESCE_MS = 2, EVERY_MS = 1000, PAST_EVERY_MS = 3000 };
 
 struct report_sender {
 	struct agent *agent;
@@ -20,6 +20,7 @@ struct report_sender {
 	uint64_t seq;
 	struct map changed;  // ids
 	bool full, urgent, sending;
+	uint64_t past_ms; // when the apps with old logs were last named
 	struct timer timer;
 	struct node_report machine;
 	char said[256]; // the last failure logged
@@ -88,6 +89,30 @@ static void fill(struct report_sender *sender, struct report *report)
 		add_unreadable(agent, report);
 }
 
+// Apps may have been deleted while this agent, or the server, was away: so the agent asks, again and again.
+static void name_past(struct report_sender *sender, struct report *report)
+{
+	uint64_t now_ms = monotonic_ms();
+	if (now_ms - sender->past_ms < PAST_EVERY_MS)
+		return;
+	size_t n;
+	report->past = history_apps(&sender->agent->history, &n);
+	report->past_count = (uint32_t)n;
+	sender->past_ms = now_ms;
+}
+
+static void drop_gone(struct agent *agent, const json_t *gone)
+{
+	size_t i;
+	json_t *uid;
+	json_array_foreach((json_t *)gone, i, uid) {
+		if (!json_is_string(uid))
+			continue;
+		log_info("logs of a deleted app are removed app_uid=%s", json_string_value(uid));
+		history_drop_app(&agent->history, json_string_value(uid));
+	}
+}
+
 static void send_report(struct report_sender *sender);
 
 static void sent(const struct client_answer *answer, const struct err *err, void *arg)
@@ -101,6 +126,7 @@ static void sent(const struct client_answer *answer, const struct err *err, void
 		snprintf(sender->said, sizeof(sender->said), "%.255s", err->text);
 	} else {
 		sender->said[0] = '\0';
+		drop_gone(sender->agent, json_object_get(answer->json, "gone"));
 		if (json_get_bool(answer->json, "full", false))
 			sender->full = sender->urgent = true;
 		if (sender->urgent)
@@ -118,6 +144,7 @@ static void send_report(struct report_sender *sender)
 	};
 	report.node.used = used(sender->agent);
 	fill(sender, &report);
+	name_past(sender, &report);
 	map_clear(&sender->changed);
 	sender->full = sender->urgent = false;
 	sender->sending = true;
@@ -126,6 +153,7 @@ static void send_report(struct report_sender *sender)
 	for (uint32_t i = 0; i < report.instance_count; i++)
 		fields_clear(&instance_report_fields, &report.instances[i]);
 	free(report.instances);
+	free(report.past);
 }
 
 static void fire(struct timer *timer)
@@ -174,6 +202,12 @@ void report_instance(struct report_sender *sender, const char *id)
 		return;
 	map_set(&sender->changed, id, sender);
 	soon(sender);
+}
+
+void report_later(struct report_sender *sender, const char *id)
+{
+	if (sender)
+		map_set(&sender->changed, id, sender);
 }
 
 void report_forget(struct report_sender *sender, const char *id)

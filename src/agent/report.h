@@ -12,5 +12,6 @@ struct report_sender *report_sender_new(struct agent *agent);
 void report_sender_free(struct report_sender *sender); // NULL is fine
 
 void report_instance(struct report_sender *sender, const char *id); // it has changed
+void report_later(struct report_sender *sender, const char *id);    // likewise, but the next second will do
 void report_forget(struct report_sender *sender, const char *id);   // it is no more
 void report_everything(struct report_sender *sender);

@@ -23,16 +23,28 @@ static void print_exits(const json_t *exits)
 	}
 }
 
+// "failed 14 times since 20s ago, the last 1s ago, 3 ms: "
+static void print_times(const json_t *probe)
+{
+	char since[SHORT_TEXT_SIZE], last[SHORT_TEXT_SIZE];
+	unsigned count = (unsigned)get_number(probe, "count");
+	age_text(get_number(probe, "since_ms"), since);
+	age_text(get_number(probe, "at_ms"), last);
+	fputs(get_flag(probe, "ok") ? "ok" : "failed", stdout);
+	if (count > 1)
+		printf(" %u times since %s ago, the last", count, since);
+	printf(" %s ago, %u ms: ", last, (unsigned)get_number(probe, "took_ms"));
+}
+
 static void print_probes(const json_t *probes)
 {
 	size_t i;
 	json_t *record;
 	json_array_foreach((json_t *)probes, i, record) {
 		const json_t *probe = json_object_get(record, "probe");
-		char when[SHORT_TEXT_SIZE];
-		age_text(get_number(probe, "at_ms"), when);
-		printf("%s  %s.%u %s %s ago: ", i ? "          " : "probes    ", get_text(record, "process"),
-		       (unsigned)get_number(record, "index"), get_flag(probe, "ok") ? "ok" : "failed", when);
+		printf("%s  %s.%u ", i ? "          " : "probes    ", get_text(record, "process"),
+		       (unsigned)get_number(record, "index"));
+		print_times(probe);
 		print_safe(stdout, get_text(probe, "detail"));
 		putchar('\n');
 	}

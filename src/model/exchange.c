@@ -70,7 +70,10 @@ const struct fields exit_status_fields = FIELDS(exit_status, exit_items, "Exit")
 static const struct field probe_items[] = {
 	FIELD(probe_result, ok, FIELD_BOOL, REQUIRED, 0, 1),
 	TEXT_FIELD(probe_result, detail, OPTIONAL, 1024),
+	TIME_FIELD(probe_result, since_ms, OPTIONAL),
 	TIME_FIELD(probe_result, at_ms, OPTIONAL),
+	U32_FIELD(probe_result, count, OPTIONAL),
+	U32_FIELD(probe_result, took_ms, OPTIONAL),
 };
 const struct fields probe_result_fields = FIELDS(probe_result, probe_items, "Probe");
 
@@ -84,6 +87,7 @@ static const struct field instance_items[] = {
 	TIME_FIELD(instance_report, started_ms, OPTIONAL),
 	FIELD(instance_report, exit, FIELD_POINTER, OPTIONAL, 0, 0, .of = &exit_status_fields),
 	FIELD(instance_report, probe, FIELD_POINTER, OPTIONAL, 0, 0, .of = &probe_result_fields),
+	FIELD_LIST(instance_report, probes, probe_count, FIELD_ARRAY, OPTIONAL, 100, .of = &probe_result_fields),
 	TEXT_FIELD(instance_report, message, OPTIONAL, 4096),
 };
 const struct fields instance_report_fields = FIELDS(instance_report, instance_items, "InstanceReport");
@@ -107,12 +111,21 @@ static const struct field node_report_items[] = {
 };
 static const struct fields node_report_fields = FIELDS(node_report, node_report_items, "NodeReport");
 
+static const struct field past_app_items[] = {
+	TEXT_FIELD(past_app, tenant, REQUIRED, 63),
+	TEXT_FIELD(past_app, environment, REQUIRED, 63),
+	TEXT_FIELD(past_app, app, REQUIRED, 63),
+	TEXT_FIELD(past_app, app_uid, REQUIRED, 64),
+};
+static const struct fields past_app_fields = FIELDS(past_app, past_app_items, "PastApp");
+
 static const struct field report_items[] = {
 	TEXT_FIELD(report, boot, REQUIRED, 64),
 	U64_FIELD(report, seq, REQUIRED),
 	FIELD(report, full, FIELD_BOOL, REQUIRED, 0, 1),
 	FIELD(report, node, FIELD_OBJECT, REQUIRED, 0, 0, .of = &node_report_fields),
 	FIELD_LIST(report, instances, instance_count, FIELD_ARRAY, OPTIONAL, 100000, .of = &instance_report_fields),
+	FIELD_LIST(report, past, past_count, FIELD_ARRAY, OPTIONAL, 100000, .of = &past_app_fields),
 };
 const struct fields report_fields = FIELDS(report, report_items, "Report");
 

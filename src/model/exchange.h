@@ -60,10 +60,13 @@ struct exit_status {
 	char **lines; // the last of its output
 	uint32_t line_count;
 };
+// One health check, or several in a row that came to the same.
 struct probe_result {
 	bool ok;
 	char *detail;
-	uint64_t at_ms;
+	uint64_t since_ms, at_ms; // when the first and the last of them ended
+	uint32_t count;
+	uint32_t took_ms; // the last
 };
 
 FIELDS_OBJECT(exit_status)
@@ -79,6 +82,8 @@ struct instance_report {
 	uint64_t started_ms;
 	struct exit_status *exit;   // the last one; NULL: never ended
 	struct probe_result *probe; // the last one; NULL: none yet
+	struct probe_result *probes; // the last different ones, the newest first
+	uint32_t probe_count;
 	char *message;              // why it is where it is; NULL
 };
 FIELDS_OBJECT(instance_report)
@@ -98,6 +103,11 @@ struct node_report {
 	struct resources used;
 };
 
+// An app of which the node keeps logs of instances that are over.
+struct past_app {
+	char *tenant, *environment, *app, *app_uid;
+};
+
 struct report {
 	char *boot;
 	uint64_t seq;
@@ -105,6 +115,8 @@ struct report {
 	struct node_report node;
 	struct instance_report *instances;
 	uint32_t instance_count;
+	struct past_app *past; // not in every report; the answer names those that do not exist any more
+	uint32_t past_count;
 };
 FIELDS_OBJECT(report)
 

@@ -88,8 +88,6 @@ static void placement_entry_free(struct placement_entry *p)
 	list_remove(&p->of_node);
 	placement_clear(&p->record);
 	instance_report_clear(&p->actual);
-	for (uint32_t i = 0; i < p->probe_count; i++)
-		probe_result_clear(&p->probes[i]);
 	free(p);
 }
 

@@ -54,8 +54,6 @@ struct node_entry {
 	uint32_t plan_index;
 };
 
-enum { PROBES_KEPT = 5 };
-
 struct placement_entry {
 	struct placement record;
 	uint64_t revision;
@@ -65,8 +63,6 @@ struct placement_entry {
 	bool heard;   // its agent reported it (or, in a whole report, did not) since this process started
 	bool unknown; // not heard, and it was there before this process: it may be anything
 	struct instance_report actual;
-	struct probe_result probes[PROBES_KEPT]; // different ones, the newest first
-	uint32_t probe_count;
 	struct gate gate;
 	struct sent sent;
 	uint32_t plan_index;

@@ -102,18 +102,6 @@ static void cannot_start(struct server *server, struct placement_entry *p, const
 	event_add(server, p->app, &event);
 }
 
-// Probes that say the same as the one before are not history.
-static void keep_probe(struct placement_entry *p, const struct probe_result *probe)
-{
-	if (!probe || (p->probe_count && p->probes[0].ok == probe->ok && str_eq(p->probes[0].detail, probe->detail)))
-		return;
-	if (p->probe_count == PROBES_KEPT)
-		probe_result_clear(&p->probes[--p->probe_count]);
-	memmove(&p->probes[1], &p->probes[0], p->probe_count * sizeof(p->probes[0]));
-	probe_result_copy(probe, &p->probes[0]);
-	p->probe_count++;
-}
-
 static void take_instance(struct server *server, struct node_entry *node, struct instance_report *now)
 {
 	struct placement_entry *p = map_get(&server->replica.placements, now->instance);
@@ -121,7 +109,6 @@ static void take_instance(struct server *server, struct node_entry *node, struct
 		return; // placed elsewhere or over: the assignments say so
 	crashed(server, p, now);
 	cannot_start(server, p, now);
-	keep_probe(p, now->probe);
 	bool routing = !p->heard || p->actual.state != now->state || !str_eq(p->actual.address, now->address) ||
 		       p->actual.port != now->port;
 	instance_report_clear(&p->actual);
@@ -176,6 +163,19 @@ static void note_node(struct request *rq, struct node_entry *node, struct report
 	link->heard_full |= report->full;
 }
 
+// Those of the apps with old logs there that exist no longer: their logs may go.
+static json_t *gone_apps(const struct server *server, const struct report *report)
+{
+	json_t *gone = json_array();
+	for (uint32_t i = 0; i < report->past_count; i++) {
+		const struct past_app *past = &report->past[i];
+		const struct app_entry *app = replica_app(&server->replica, past->tenant, past->environment, past->app);
+		if (!app || !str_eq(app->app.uid, past->app_uid))
+			json_array_append_new(gone, json_string(past->app_uid));
+	}
+	return gone;
+}
+
 void nodes_report(struct request *rq)
 {
 	struct report *report = rq->object;
@@ -195,5 +195,6 @@ void nodes_report(struct request *rq)
 			take_instance(rq->server, node, &report->instances[i]);
 		note_node(rq, node, report);
 	}
-	reply_json(rq, 200, json_pack("{s:b}", "full", !node->link.heard_full));
+	json_t *gone = gone_apps(rq->server, report);
+	reply_json(rq, 200, json_pack("{s:b, s:o}", "full", !node->link.heard_full, "gone", gone));
 }

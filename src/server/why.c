@@ -76,7 +76,6 @@ static void add_instances(struct why *why)
 {
 	struct why_view *view = &why->view;
 	view->exits = xcalloc(why->n + 1, sizeof(*view->exits));
-	view->probes = xcalloc(why->n * PROBES_KEPT + 1, sizeof(*view->probes));
 	for (size_t i = 0; i < why->n; i++) {
 		const struct placement *record = &why->placements[i]->record;
 		const struct instance_report *actual = &why->placements[i]->actual;
@@ -84,10 +83,11 @@ static void add_instances(struct why *why)
 			view->exits[view->exit_count++] =
 				(struct exit_view){ record->instance, record->process, record->index,
 						    actual->exit->at_ms, actual->exit };
-		for (uint32_t k = 0; k < why->placements[i]->probe_count; k++)
-			view->probes[view->probe_count++] =
-				(struct probe_view){ record->instance, record->process, record->index,
-						     (struct probe_result *)&why->placements[i]->probes[k] };
+		view->probes = xreallocarray(view->probes, view->probe_count + actual->probe_count + 1,
+					     sizeof(*view->probes));
+		for (uint32_t k = 0; k < actual->probe_count; k++)
+			view->probes[view->probe_count++] = (struct probe_view){ record->instance, record->process,
+										 record->index, &actual->probes[k] };
 	}
 }
 

@@ -311,7 +311,7 @@ static void gone(struct instance *instance)
 	instance_free(instance);
 }
 
-const struct instance_events fake_events = { .changed = changed, .gone = gone };
+const struct instance_events fake_events = { .changed = changed, .repeated = changed, .gone = gone };
 
 struct order *fake_order(const char *id, enum want want)
 {

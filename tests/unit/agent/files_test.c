@@ -63,7 +63,8 @@ static void only_the_newest_stay(void **state UNUSED)
 		snprintf(id, sizeof(id), "p%02u", i);
 		snprintf(name, sizeof(name), "instances/%s/log", id);
 		free(make(name));
-		struct assignment a = { .instance = id, .app_uid = (char *)"u", .app = (char *)"a", .process = (char *)"web" };
+		struct assignment a = { .instance = id, .tenant = (char *)"t", .environment = (char *)"e",
+					.app = (char *)"a", .app_uid = (char *)"u", .process = (char *)"web" };
 		history_add(&history, &a, 1000 + i);
 		a.app_uid = (char *)"other";
 		a.instance = (char *)"kept";
@@ -73,6 +74,13 @@ static void only_the_newest_stay(void **state UNUSED)
 	assert_false(history_has(&history, "p04"));
 	assert_true(history_has(&history, "p05"));
 	assert_true(history_has(&history, "kept"));
+	size_t n;
+	AUTO_FREE struct past_app *apps = history_apps(&history, &n);
+	assert_int_equal(n, 2);
+	assert_string_equal(apps[0].app_uid, "other");
+	history_drop_app(&history, "other");
+	assert_false(history_has(&history, "kept"));
+	assert_true(history_has(&history, "p05"));
 	history_clear(&history);
 	loop_free(loop); // after the removals
 	AUTO_FREE char *old = xasprintf("%s/p04", instances);

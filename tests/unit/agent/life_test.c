@@ -1,5 +1,6 @@
 #include "fake_world.h"
 
+#include "agent/life.h"
 #include "base/clock.h"
 #include "base/str.h"
 
@@ -325,6 +326,37 @@ static void report_says_all(void **state UNUSED)
 	fake_free(fake);
 }
 
+static void probes_make_a_bounded_history(void **state UNUSED)
+{
+	struct fake *fake = fake_new(4);
+	struct instance *i = fake_instance(fake, "a");
+	fake_until_state(fake, i, LIFE_READY);
+	for (unsigned n = 0; n < 2 * PROBE_HISTORY; n++) {
+		char detail[16];
+		snprintf(detail, sizeof(detail), "answer %u", n);
+		life_probed(i, true, detail, 1);
+	}
+	unsigned changes = fake->changes;
+	life_probed(i, false, "late", 5);
+	assert_int_equal(fake->changes, changes + 1);
+	life_probed(i, false, "late", 7);
+	assert_int_equal(fake->changes, changes + 2);
+	life_probed(i, true, "fine", 1);
+	life_probed(i, true, "fine", 1);
+	assert_int_equal(fake->changes, changes + 3); // a success that is repeated is no news
+	struct instance_report report;
+	instance_report_fill(i, &report);
+	assert_int_equal(report.probe_count, PROBE_HISTORY);
+	assert_string_equal(report.probe->detail, "fine");
+	assert_string_equal(report.probes[0].detail, "fine");
+	assert_int_equal(report.probes[1].count, 2);
+	assert_int_equal(report.probes[1].took_ms, 7);
+	assert_true(report.probes[1].since_ms <= report.probes[1].at_ms);
+	assert_string_equal(report.probes[2].detail, "answer 19");
+	fields_clear(&instance_report_fields, &report);
+	fake_free(fake);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -343,6 +375,7 @@ int main(void)
 		cmocka_unit_test(adopts_half_created),
 		cmocka_unit_test(adopts_a_stop_half_done),
 		cmocka_unit_test(report_says_all),
+		cmocka_unit_test(probes_make_a_bounded_history),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,12 @@
 // A small web server as an application brings it: no library of the platform, one thread, poll(2). GET / tells who it is;
-// /exit/N ends it with that status, /sleep/MS answers late, /log/N writes N lines, /env/NAME shows a variable.
+// /exit/N ends it with that status, /sleep/MS answers late, /log/N writes N lines, /env/NAME shows a variable; /health answers
+// 200, after /sick 503, after /well 200 again.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,7 @@ static char requests[CONNECTIONS + 1][4096];
 static size_t lengths[CONNECTIONS + 1];
 static nfds_t n_fds = 1;
 static volatile sig_atomic_t stopping;
+static bool sick;
 
 static void stop(int signum)
 {
@@ -39,6 +42,8 @@ static void answer_path(const char *path, char *body, size_t size)
 	if (!strncmp(path, "/log/", 5))
 		for (int i = 0, n = atoi(path + 5); i < n; i++)
 			printf("line %d of %d\n", i, n);
+	if (!strcmp(path, "/sick") || !strcmp(path, "/well"))
+		sick = path[1] == 's';
 	if (!strncmp(path, "/env/", 5))
 		snprintf(body, size, "%s\n", env(path + 5));
 	else
@@ -50,8 +55,8 @@ static int answer(nfds_t i)
 	char path[1024] = "/", body[2048], head[256];
 	sscanf(requests[i], "%*s %1023s", path);
 	answer_path(path, body, sizeof(body));
-	int n = snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n%s\r\n",
-			 strlen(body), stopping ? "Connection: close\r\n" : "");
+	int n = snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n%s\r\n",
+			 sick && !strcmp(path, "/health") ? "503 Sick" : "200 OK", strlen(body), stopping ? "Connection: close\r\n" : "");
 	char all[4096];
 	int m = snprintf(all, sizeof(all), "%.*s%s", n, head, body);
 	return write(fds[i].fd, all, (size_t)m) == m && !stopping ? 0 : -1;

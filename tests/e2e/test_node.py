@@ -1,0 +1,79 @@
+"""What the node keeps, shows and mends by itself: logs of what was deleted, probe history, damaged files."""
+import json
+import subprocess
+
+import pytest
+
+from lab import APPS, wait_for
+
+
+@pytest.fixture(scope="module")
+def hello(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hello")
+    subprocess.run(["gcc", "-O2", "-static", "-o", folder / "hello", APPS / "hello-c" / "hello.c"], check=True)
+    return folder
+
+
+def push(platform, folder, name, more="", process=""):
+    (folder / "dialtone.yaml").write_text(
+        f"name: {name}\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 16M\n    cpu: 0.05\n{process}{more}")
+    platform.push(folder)
+
+
+def kept(platform, app):
+    """Ids of instances of the app that the node keeps something of."""
+    found = []
+    for folder in (platform.data / "node" / "instances").iterdir():
+        for name in ("past", "spec.json"):
+            try:
+                found += [folder.name] if json.loads((folder / name).read_text())["app"] == app else []
+            except (OSError, ValueError):
+                pass
+    return found
+
+
+def test_logs_go_with_the_app(platform, hello):
+    push(platform, hello, "gone")
+    push(platform, hello, "stays")
+    for app in ("gone", "stays"):
+        platform.cli("restart", app)  # leaves an instance that is over
+        wait_for("an instance that is over", lambda: len(kept(platform, app)) == 2)
+    platform.cli("stop", "gone")
+    assert len(kept(platform, "gone")) == 2
+    platform.cli("delete", "gone", "--yes")
+    wait_for("the logs to go", lambda: not kept(platform, "gone"), 10)
+    assert len(kept(platform, "stays")) == 2
+    push(platform, hello, "gone")
+    assert platform.cli("logs", "gone").stdout.count("listening") == 1
+    for app in ("gone", "stays"):
+        platform.cli("delete", app, "--yes")
+
+
+def test_logs_go_when_the_agent_was_away(platform, hello):
+    push(platform, hello, "away")
+    platform.cli("stop", "away")
+    assert kept(platform, "away")
+    platform.cli("delete", "away", "--yes")
+    platform.kill("agent")
+    wait_for("the logs to go", lambda: not kept(platform, "away"), 10)
+
+
+def probes(platform, app):
+    return [entry["probe"] for entry in platform.json("why", app)["probes"]]
+
+
+def test_why_shows_the_history_of_probes(platform, hello):
+    push(platform, hello, "moody", process="    health:\n      type: http\n      path: /health\n      interval: 200ms\n"
+         "      timeout: 2s\n      grace: 20s\n")
+    platform.get("moody", "/sick")
+    failing = wait_for("failed probes", lambda: (lambda p: p if p[0]["count"] >= 3 else None)(probes(platform, "moody")))
+    assert [p["ok"] for p in failing[:2]] == [False, True], failing
+    assert failing[0]["detail"] == "answered 503" and failing[1]["detail"] == "answered 200"
+    assert failing[0]["since_ms"] < failing[0]["at_ms"] and failing[0]["took_ms"] < 2000
+    assert failing[1]["at_ms"] <= failing[0]["since_ms"]
+    said = platform.cli("why", "moody").stdout
+    assert "failed " in said and " times since " in said and "answered 503" in said, said
+    platform.ready("moody", 1)  # restarted after some failures
+    after = wait_for("a good probe", lambda: (lambda p: p if p[0]["ok"] else None)(probes(platform, "moody")))
+    assert len(after) <= 10 and any(p["detail"] == "answered 503" for p in after), after
+    platform.cli("delete", "moody", "--yes")
