@@ -11,8 +11,7 @@ static enum log_level log_threshold = LOG_LEVEL_INFO;
 void log_init(const char *part)
 {
 	log_part = part;
-	if (str_eq(getenv("DIALTONE_LOG"), "debug"))
-		log_threshold = LOG_LEVEL_DEBUG;
+	log_threshold = str_eq(getenv("DIALTONE_LOG"), "debug") ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 }
 
 void log_quiet(void)

@@ -28,8 +28,11 @@ static char *share_folder(void)
 	return xstrdup(DIALTONE_SOURCE_SHARE);
 }
 
-static void show_line(UNUSED void *arg, const char *line)
+static void show_line(void *arg, const char *line)
 {
+	const struct cli *cli = arg;
+	if (cli->quiet)
+		return;
 	print_safe(stderr, line);
 	putc('\n', stderr);
 }
@@ -60,6 +63,7 @@ static int build_image(struct cli *cli, enum image_kind kind)
 						      : LOCK_PREFER,
 		.with_build = true,
 		.progress = show_line,
+		.arg = cli,
 	};
 	struct err err = { 0 };
 	AUTO_FREE char *recipe = NULL;

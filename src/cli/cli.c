@@ -2,19 +2,30 @@
 
 #include "base/log.h"
 #include "base/str.h"
-#include "cli/output.h"
+#include "cli/commands.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
 
-static const struct cli_option common_options[] = {
-	{ "output", 'o', "FORMAT", "table (default) or json" },
-	{ "api", 0, "URL", "the platform's API; default: the one last used, or $DIALTONE_API" },
-	{ "tenant", 't', "NAME", "default: $DIALTONE_TENANT or 'default'" },
-	{ "environment", 'e', "NAME", "default: $DIALTONE_ENVIRONMENT or 'dev'" },
-	{ "help", 'h', NULL, "what this command does and takes" },
-	{ 0 },
-};
+// A platform that is being restarted is back within this time.
+enum { PATIENCE_MS = 2500 };
+
+static const struct cli_command *all_commands[64];
+
+static void gather(const struct cli_command *more)
+{
+	size_t n = 0;
+	for (const struct cli_command *c = cli_commands; c->name; c++)
+		all_commands[n++] = c;
+	for (const struct cli_command *c = more; c->name; c++)
+		all_commands[n++] = c;
+	assert(n < ARRAY_LEN(all_commands));
+}
+
+const struct cli_command *const *cli_all(void)
+{
+	return all_commands;
+}
 
 const char *cli_get(const struct cli *cli, const char *option)
 {
@@ -22,61 +33,6 @@ const char *cli_get(const struct cli *cli, const char *option)
 		if (str_eq(cli->given[i].option->name, option))
 			return cli->given[i].value;
 	return NULL;
-}
-
-static void print_error(const char *text, const char *hint)
-{
-	bool colour = isatty(STDERR_FILENO) && !getenv("NO_COLOR");
-	fprintf(stderr, "%serror:%s ", colour ? "\033[31m" : "", colour ? "\033[0m" : "");
-	for (const char *line = text; *line;) {
-		size_t n = strcspn(line, "\n");
-		AUTO_FREE char *copy = xstrndup(line, n);
-		print_safe(stderr, copy);
-		putc('\n', stderr);
-		line += n + (line[n] == '\n');
-	}
-	if (*hint)
-		fprintf(stderr, "%shint:%s %s\n", colour ? "\033[36m" : "", colour ? "\033[0m" : "", hint);
-}
-
-static int exit_status_of(int code)
-{
-	switch (code) {
-	case -ENOENT:
-		return CLI_NOT_FOUND;
-	case -EACCES:
-		return CLI_DENIED;
-	case -EEXIST:
-	case -ESTALE:
-		return CLI_CONFLICT;
-	case -ECONNREFUSED:
-	case -ECONNRESET:
-	case -EHOSTUNREACH:
-	case -ETIMEDOUT:
-	case -EPIPE:
-		return CLI_UNREACHABLE;
-	default:
-		return CLI_FAILED;
-	}
-}
-
-int cli_fail(UNUSED const struct cli *cli, const struct err *err)
-{
-	print_error(err->text, err->hint);
-	return exit_status_of(err->code);
-}
-
-int cli_usage(const struct cli *cli, const char *fmt, ...)
-{
-	char text[512];
-	va_list args;
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	AUTO_FREE char *hint = cli->command ? xasprintf("see 'dialtone help %s'", cli->command->name)
-					    : xstrdup("see 'dialtone help'");
-	print_error(text, hint);
-	return CLI_USAGE;
 }
 
 int cli_call(struct cli *cli, const char *method, const char *path, const json_t *body, struct client_answer *answer)
@@ -121,134 +77,37 @@ static void print_options(const struct cli_option *options)
 	}
 }
 
-static void print_overview(void)
+static void print_overview(FILE *to)
 {
-	puts("Usage: dialtone COMMAND [ARGUMENT…] [OPTION…]\n");
 	const char *group = "";
-	for (const struct cli_command *c = cli_commands; c->name; c++) {
-		if (!c->group)
-			continue;
-		if (!str_eq(group, c->group))
-			printf("%s%s:\n", *group ? "\n" : "", c->group);
-		group = c->group;
-		printf("  %-12s %s\n", c->name, c->summary);
+	fputs("Usage: dialtone COMMAND [ARGUMENT…] [OPTION…]\n", to);
+	for (const struct cli_command *const *c = cli_all(); *c; c++) {
+		if (!str_eq(group, (*c)->group))
+			fprintf(to, "\n%s:\n", (*c)->group);
+		group = (*c)->group;
+		fprintf(to, "  %-11s %s\n", (*c)->name, (*c)->summary);
 	}
-	puts("\nThe platform itself:\n"
-	     "  up           start the platform on this machine (as root)\n"
-	     "  down         stop it; with --apps the applications too\n"
-	     "\n'dialtone help COMMAND' says more about one.");
+	fputs("\n'dialtone help COMMAND' says more about one. Every command takes -o json.\n", to);
 }
 
 void cli_help(const struct cli_command *command)
 {
 	if (!command) {
-		print_overview();
+		print_overview(stdout);
 		return;
 	}
 	printf("Usage: dialtone %s%s%s [OPTION…]\n\n%s.\n", command->name, *command->args ? " " : "", command->args,
 	       command->summary);
+	if (command->more)
+		printf("%s\n", command->more);
 	if (command->options) {
 		puts("\nOptions:");
 		print_options(command->options);
 	}
 	puts("\nCommon options:");
-	print_options(common_options);
-}
-
-static const struct cli_option *find_option(const struct cli_option *options, const char *name, size_t n, char letter)
-{
-	for (const struct cli_option *o = options; o && o->name; o++)
-		if (letter ? o->letter == letter : strlen(o->name) == n && memcmp(o->name, name, n) == 0)
-			return o;
-	return NULL;
-}
-
-static const struct cli_option *lookup(const struct cli *cli, const char *name, size_t n, char letter)
-{
-	const struct cli_option *o = cli->command ? find_option(cli->command->options, name, n, letter) : NULL;
-	return o ? o : find_option(common_options, name, n, letter);
-}
-
-static int unknown_option(const struct cli *cli, const char *word)
-{
-	const char *names[2 * CLI_OPTIONS];
-	size_t n = 0;
-	for (const struct cli_option *o = cli->command->options; o && o->name; o++)
-		names[n++] = o->name;
-	for (const struct cli_option *o = common_options; o->name; o++)
-		names[n++] = o->name;
-	const char *near = str_starts(word, "--") ? str_nearest(word + 2, names, n) : NULL;
-	if (near)
-		return cli_usage(cli, "'%s' is not an option of '%s'; did you mean --%s?", word, cli->command->name, near);
-	return cli_usage(cli, "'%s' is not an option of '%s'", word, cli->command->name);
-}
-
-// Takes one option word, and the next word where it holds the value. Returns how many words were used, or a negative
-// exit status.
-static int take_option(struct cli *cli, char **words, int n)
-{
-	const char *word = words[0];
-	bool is_long = word[1] == '-';
-	const char *name = is_long ? word + 2 : word + 1;
-	size_t length = is_long ? strcspn(name, "=") : 1;
-	const struct cli_option *o = lookup(cli, name, length, is_long ? 0 : name[0]);
-	if (!o)
-		return -unknown_option(cli, word);
-	if (cli->n_given == CLI_OPTIONS)
-		return -cli_usage(cli, "too many options");
-
-	const char *inside = is_long ? (name[length] ? name + length + 1 : NULL) : (name[1] ? name + 1 : NULL);
-	if (!o->value && inside)
-		return -cli_usage(cli, "option --%s takes no value", o->name);
-	if (o->value && !inside && n < 2)
-		return -cli_usage(cli, "option --%s needs a value: %s", o->name, o->value);
-	cli->given[cli->n_given].option = o;
-	cli->given[cli->n_given].value = !o->value ? "" : inside ? inside : words[1];
-	cli->n_given++;
-	return o->value && !inside ? 2 : 1;
-}
-
-// Sorts the words behind the command into options and arguments; arguments end up in front of argv.
-static int parse_words(struct cli *cli, int argc, char **argv)
-{
-	unsigned n = 0;
-	bool options = true;
-	for (int i = 0; i < argc;) {
-		if (options && str_eq(argv[i], "--")) {
-			options = false;
-			i++;
-			continue;
-		}
-		bool is_option = options && argv[i][0] == '-' && argv[i][1];
-		if (!is_option) {
-			argv[n++] = argv[i++];
-			if (cli->command->rest && n >= cli->command->min_args)
-				options = false; // the words of the command to run are its own
-			continue;
-		}
-		int used = take_option(cli, argv + i, argc - i);
-		if (used < 0)
-			return -used;
-		i += used;
-	}
-	cli->args = (const char *const *)argv;
-	cli->n_args = n;
-	return CLI_OK;
-}
-
-static int check_words(struct cli *cli)
-{
-	const struct cli_command *c = cli->command;
-	if (cli->n_args < c->min_args)
-		return cli_usage(cli, "'%s' needs %s", c->name, c->args);
-	if (cli->n_args > c->max_args && !c->rest)
-		return cli_usage(cli, "'%s' does not know what to do with '%s'", c->name, cli->args[c->max_args]);
-	const char *format = cli_get(cli, "output");
-	if (format && !str_eq(format, "json") && !str_eq(format, "table"))
-		return cli_usage(cli, "output format '%s' is not known; there are table and json", format);
-	cli->json = str_eq(format, "json");
-	cli->colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR") && !str_eq(getenv("TERM"), "dumb");
-	return CLI_OK;
+	if (!command->offline)
+		print_options(cli_platform);
+	print_options(cli_common);
 }
 
 static void replace(char **to, const char *value)
@@ -264,48 +123,38 @@ static int connect_platform(struct cli *cli)
 	struct err err = { 0 };
 	int r = client_config_load(cli_get(cli, "api"), &cli->config, &err);
 	if (r < 0) {
-		int status = cli_fail(cli, &err);
-		return r == -ENOENT ? CLI_DENIED : status; // there is no token
+		int status = r == -ENOENT ? CLI_DENIED : CLI_FAILED; // -ENOENT: there is no token
+		return cli_report(status, &err, NULL, NULL, NULL);
 	}
 	replace(&cli->config.tenant, cli_get(cli, "tenant"));
 	replace(&cli->config.environment, cli_get(cli, "environment"));
 	if (!str_is_label(cli->config.tenant) || !str_is_label(cli->config.environment))
 		return cli_usage(cli, "names of tenants and environments have 1 to 63 of a-z, 0-9 and '-'");
 	cli->client = client_new(cli->config.address, cli->config.token, &err);
-	return cli->client ? CLI_OK : cli_fail(cli, &err);
+	if (!cli->client)
+		return cli_fail(cli, &err);
+	client_patience(cli->client, PATIENCE_MS);
+	return CLI_OK;
 }
 
 static const struct cli_command *find_command(const char *name)
 {
-	for (const struct cli_command *c = cli_commands; c->name; c++)
-		if (str_eq(c->name, name))
-			return c;
+	for (const struct cli_command *const *c = cli_all(); *c; c++)
+		if (str_eq((*c)->name, name))
+			return *c;
 	return NULL;
-}
-
-static int unknown_command(const struct cli *cli, const char *word)
-{
-	const char *names[128];
-	size_t n = 0;
-	for (const struct cli_command *c = cli_commands; c->name && n < ARRAY_LEN(names); c++)
-		names[n++] = c->name;
-	const char *near = str_nearest(word, names, n);
-	if (near)
-		return cli_usage(cli, "there is no command '%s'; did you mean '%s'?", word, near);
-	return cli_usage(cli, "there is no command '%s'", word);
 }
 
 static int run_command(struct cli *cli, int argc, char **argv)
 {
-	int status = parse_words(cli, argc, argv);
+	int status = cli_words(cli, argc, argv);
 	if (status != CLI_OK)
 		return status;
 	if (cli_get(cli, "help")) {
 		cli_help(cli->command);
 		return CLI_OK;
 	}
-	status = check_words(cli);
-	if (status == CLI_OK && !cli->command->offline)
+	if (!cli->command->offline)
 		status = connect_platform(cli);
 	if (status == CLI_OK)
 		status = cli->command->run(cli);
@@ -314,25 +163,31 @@ static int run_command(struct cli *cli, int argc, char **argv)
 	return status;
 }
 
-int cli_main(int argc, char **argv)
+int command_help(struct cli *cli)
+{
+	const struct cli_command *about = cli->n_args ? find_command(cli->args[0]) : NULL;
+	if (cli->n_args && !about)
+		return cli_unknown_command(&(struct cli){ 0 }, cli->args[0]);
+	cli_help(about);
+	return CLI_OK;
+}
+
+int cli_main(int argc, char **argv, const struct cli_command *more)
 {
 	struct cli cli = { 0 };
 	log_quiet();
-	if (argc < 2 || str_eq(argv[1], "--help") || str_eq(argv[1], "-h")) {
-		cli_help(NULL);
-		return argc < 2 ? CLI_USAGE : CLI_OK;
+	gather(more);
+	if (argc < 2) {
+		print_overview(stderr);
+		return CLI_USAGE;
 	}
-	if (str_eq(argv[1], "--version"))
-		argv[1] = (char *)"version";
-	if (str_eq(argv[1], "help") && argc > 2) {
-		cli.command = find_command(argv[2]);
-		if (!cli.command)
-			return unknown_command(&cli, argv[2]);
-		cli_help(cli.command);
-		return CLI_OK;
-	}
-	cli.command = find_command(argv[1]);
+	const char *word = argv[1];
+	if (str_eq(word, "--help") || str_eq(word, "-h"))
+		word = "help";
+	else if (str_eq(word, "--version"))
+		word = "version";
+	cli.command = find_command(word);
 	if (!cli.command)
-		return unknown_command(&cli, argv[1]);
+		return cli_unknown_command(&cli, word);
 	return run_command(&cli, argc - 2, argv + 2);
 }

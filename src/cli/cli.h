@@ -28,6 +28,15 @@ struct cli_option {
 	char letter;	   // 0: none
 	const char *value; // placeholder; NULL: a flag
 	const char *help;
+	enum cli_value {
+		CLI_TEXT,     // anything but nothing
+		CLI_DURATION, // "10m"
+		CLI_COUNT,    // 1 to 1000
+		CLI_LINES,    // 0 to 1,000,000
+		CLI_LABEL,    // a name: 1 to 63 of a-z, 0-9 and '-'
+		CLI_LISTEN,   // ADDR:PORT
+		CLI_URL,      // http://ADDR:PORT or unix:PATH
+	} kind; // checked before the command runs
 };
 
 struct cli;
@@ -42,9 +51,16 @@ struct cli_command {
 	int (*run)(struct cli *cli);	  // returns an exit status
 	bool offline;			  // needs no platform
 	bool rest;			  // words behind the last named one are taken as they are (run, exec)
+	const char *more;		  // what its help says beside the summary; NULL: nothing
 };
 
 extern const struct cli_command cli_commands[]; // ends with a name of NULL
+
+// All commands, those of main included; ends with NULL.
+const struct cli_command *const *cli_all(void);
+
+extern const struct cli_option cli_common[];  // of every command
+extern const struct cli_option cli_platform[]; // of those that talk to a platform
 
 #define CLI_OPTIONS 24
 
@@ -58,6 +74,7 @@ struct cli {
 	} given[CLI_OPTIONS];
 	unsigned n_given;
 	bool json;   // -o json
+	bool quiet;  // -q or -o json: no progress on standard error
 	bool colour; // standard output is a terminal that wants it
 	struct client_config config;
 	struct client *client; // NULL for offline commands
@@ -66,8 +83,20 @@ struct cli {
 // The value of an option; NULL when it was not given, "" for a flag that was.
 const char *cli_get(const struct cli *cli, const char *option);
 
-// Prints "error: …" and "hint: …" on standard error and returns the exit status that fits the code.
+// Prints "error: …" and "hint: …" on standard error, with -o json {"error", "hint", "exit"} instead, and returns the exit
+// status that fits the code.
 int cli_fail(const struct cli *cli, const struct err *err);
+
+// The same with an exit status of the caller's choice. details (stolen; NULL: none) go into the JSON form; between lets
+// the other form print more between error and hint, and may be NULL.
+int cli_report(int status, const struct err *err, json_t *details, void (*between)(void *arg), void *arg);
+
+// Whether errors are printed as JSON, so that nothing else may be on standard error.
+bool cli_errors_as_json(void);
+void cli_set_errors_as_json(bool on);
+
+// What Ctrl-C leaves behind: said when SIGINT ends this process. NULL: nothing. Copied.
+void cli_interrupt_says(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 // The same for wrong words on the command line; returns CLI_USAGE.
 int cli_usage(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -77,6 +106,12 @@ int cli_call(struct cli *cli, const char *method, const char *path, const json_t
 
 // The whole of a list, all pages joined: {"items":[…]}.
 int cli_list(struct cli *cli, const char *path, struct client_answer *answer);
+
+// Sorts the words behind the command into options and arguments and checks both; says what is wrong. CLI_OK or CLI_USAGE.
+int cli_words(struct cli *cli, int argc, char **argv);
+
+// A command that nobody has; says which one is near. CLI_USAGE.
+int cli_unknown_command(const struct cli *cli, const char *word);
 
 // Prints the words of the help for one command or, with NULL, of all.
 void cli_help(const struct cli_command *command);

@@ -3,37 +3,37 @@
 #define NO_LIMIT 1000
 
 static const struct cli_option push_options[] = {
-	{ "name", 'n', "APP", "the app's name, instead of the manifest's" },
+	{ "name", 'n', "APP", "the app's name, instead of the manifest's", CLI_LABEL },
 	{ "manifest", 'f', "FILE", "instead of DIR/dialtone.yaml" },
 	{ "no-wait", 0, NULL, "return when the platform has accepted it" },
-	{ "timeout", 0, "DURATION", "how long to wait until it serves; default 5m" },
+	{ "timeout", 0, "DURATION", "how long to wait until it serves; default 5m", CLI_DURATION },
 	{ 0 },
 };
 static const struct cli_option plan_options[] = {
-	{ "name", 'n', "APP", "the app's name, instead of the manifest's" },
+	{ "name", 'n', "APP", "the app's name, instead of the manifest's", CLI_LABEL },
 	{ "manifest", 'f', "FILE", "instead of DIR/dialtone.yaml" },
 	{ 0 },
 };
 static const struct cli_option wait_options[] = {
 	{ "no-wait", 0, NULL, "return when the platform has accepted it" },
-	{ "timeout", 0, "DURATION", "how long to wait for it; default 5m" },
+	{ "timeout", 0, "DURATION", "how long to wait for it; default 5m", CLI_DURATION },
 	{ 0 },
 };
 static const struct cli_option logs_options[] = {
 	{ "follow", 'f', NULL, "go on with what comes" },
-	{ "since", 's', "DURATION", "only what is younger, e.g. 10m" },
-	{ "process", 'p', "NAME", "only this process" },
-	{ "tail", 'n', "LINES", "the last LINES only; default 100 without --since" },
+	{ "since", 's', "DURATION", "only what is younger, e.g. 10m", CLI_DURATION },
+	{ "process", 'p', "NAME", "only this process", CLI_LABEL },
+	{ "tail", 'n', "LINES", "the last LINES only; default 100 without --since", CLI_LINES },
 	{ 0 },
 };
 static const struct cli_option env_options[] = {
 	{ "unset", 'u', "NAMES", "remove these, separated by commas" },
 	{ "no-wait", 0, NULL, "return when the platform has accepted it" },
-	{ "timeout", 0, "DURATION", "how long to wait for it; default 5m" },
+	{ "timeout", 0, "DURATION", "how long to wait for it; default 5m", CLI_DURATION },
 	{ 0 },
 };
 static const struct cli_option limit_options[] = {
-	{ "limit", 'n', "COUNT", "the newest COUNT only; default 50" },
+	{ "limit", 'n', "COUNT", "the newest COUNT only, 1 to 1000; default 50", CLI_COUNT },
 	{ 0 },
 };
 static const struct cli_option delete_options[] = {
@@ -41,14 +41,14 @@ static const struct cli_option delete_options[] = {
 	{ 0 },
 };
 static const struct cli_option run_options[] = {
-	{ "process", 'p', "NAME", "with the limits and environment of this process; default web" },
+	{ "process", 'p', "NAME", "with the limits and environment of this process; default web", CLI_LABEL },
 	{ "tty", 'T', NULL, "with a terminal (default when standard input is one)" },
 	{ "no-tty", 0, NULL, "without a terminal" },
 	{ 0 },
 };
 static const struct cli_option exec_options[] = {
 	{ "instance", 'i', "ID|INDEX", "which instance; default: the first that runs" },
-	{ "process", 'p', "NAME", "of this process; default web" },
+	{ "process", 'p', "NAME", "of this process; default web", CLI_LABEL },
 	{ "tty", 'T', NULL, "with a terminal (default when standard input is one)" },
 	{ "no-tty", 0, NULL, "without a terminal" },
 	{ 0 },
@@ -59,13 +59,6 @@ static const struct cli_option build_options[] = {
 	{ "update-lock", 0, NULL, "take the newest versions and write them into the lock beside the recipe" },
 	{ 0 },
 };
-static const struct cli_option doctor_options[] = {
-	{ "data", 0, "DIR", "the platform's data; default /var/lib/dialtone" },
-	{ "cache", 0, "DIR", "content cache; default /var/cache/dialtone" },
-	{ "deep", 0, NULL, "read every layer and every uploaded file, and compare them with their digests" },
-	{ 0 },
-};
-
 const struct cli_command cli_commands[] = {
 	{ "push", "[DIR]", "Deploy the application in DIR (default: here) and wait until it serves", "Applications", 0, 1,
 	  push_options, command_push, false, false },
@@ -107,10 +100,8 @@ const struct cli_command cli_commands[] = {
 	{ "runtimes", "", "List the runtimes", "The platform", 0, 0, NULL, command_runtimes, false, false },
 	{ "runtime", "build RECIPE", "Build a runtime from its recipe into the cache", "The platform", 2, 2, build_options,
 	  command_runtime, true, false },
-	{ "doctor", "", "Check this machine and the platform, and say what to mend", "The platform", 0, 0, doctor_options,
-	  command_doctor, true, false },
 	{ "version", "", "Print the version", "The platform", 0, 0, NULL, command_version, true, false },
-	{ "completion", "bash|zsh", "Print a completion script for the shell", "The platform", 1, 1, NULL,
+	{ "completion", "bash|zsh|fish", "Print a completion script for the shell", "The platform", 1, 1, NULL,
 	  command_completion, true, false },
 	{ "help", "[COMMAND]", "Explain a command", "The platform", 0, 1, NULL, command_help, true, false },
 	{ 0 },

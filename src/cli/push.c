@@ -8,10 +8,14 @@
 
 #include <errno.h>
 
+#define TAIL_BYTES (32 << 10)
+
 struct building {
-	char *artifact;	  // of the result
+	struct cli *cli;
+	char *artifact;   // of the result
 	bool inside_line; // the last output did not end with a newline
-	bool failed;
+	struct buf tail;  // of the output when it is not shown, for the case that it fails
+	int status;
 };
 
 // Output comes in pieces that may end anywhere.
@@ -30,11 +34,39 @@ static void print_output(struct building *b, const char *text)
 	}
 }
 
+static void keep_output(struct building *b, const char *text)
+{
+	size_t n = strlen(text);
+	if (n > TAIL_BYTES)
+		text += n - TAIL_BYTES;
+	n = strlen(text);
+	if (buf_len(&b->tail) + n > TAIL_BYTES)
+		buf_consume(&b->tail, buf_len(&b->tail) + n - TAIL_BYTES);
+	buf_add(&b->tail, text, n);
+}
+
 static void end_output(struct building *b)
 {
 	if (b->inside_line)
 		putc('\n', stderr);
 	b->inside_line = false;
+}
+
+static void print_tail(void *arg)
+{
+	struct building *b = arg;
+	print_output(b, buf_str(&b->tail));
+	end_output(b);
+}
+
+static int build_failed(struct building *b, const json_t *data)
+{
+	struct err err = { 0 };
+	err_set(&err, -EIO, "the build failed: %s", get_text(data, "detail"));
+	err_hint(&err, "nothing was deployed; what ran before goes on");
+	json_t *output = json_string(buf_str(&b->tail));
+	return cli_report(CLI_BUILD, &err, output ? json_pack("{s:o}", "output", output) : NULL,
+			  buf_len(&b->tail) ? print_tail : NULL, b);
 }
 
 static int on_build(const struct sse_event *event, void *arg)
@@ -43,37 +75,42 @@ static int on_build(const struct sse_event *event, void *arg)
 	json_t *data = json_loadb(event->data, event->data_len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 	int r = 0;
 	if (str_eq(event->event, "output")) {
-		print_output(b, get_text(data, "text"));
+		(b->cli->quiet ? keep_output : print_output)(b, get_text(data, "text"));
 	} else if (str_eq(event->event, "result")) {
 		end_output(b);
 		b->artifact = xstrdup(get_text(data, "artifact"));
 		if (get_flag(data, "cached"))
-			fputs("build: nothing it depends on has changed, the earlier result is used\n", stderr);
+			step(b->cli, "build: nothing it depends on has changed, the earlier result is used");
 		r = 1;
 	} else if (str_eq(event->event, "failed")) {
 		end_output(b);
-		fprintf(stderr, "error: the build failed: %s\n", get_text(data, "detail"));
-		fputs("hint: nothing was deployed; what ran before goes on\n", stderr);
-		b->failed = true;
+		b->status = build_failed(b, data);
 		r = 1;
 	}
 	json_decref(data);
 	return r;
 }
 
+static json_t *build_request(const struct source *source)
+{
+	const struct spec *spec = &source->spec;
+	json_t *body =
+		json_pack("{s:s, s:s, s:s, s:I, s:I}", "artifact", source->artifact.digest, "runtime",
+			  spec->runtime ? spec->runtime : "none", "command", spec->build.command, "timeout_ms",
+			  (json_int_t)spec->build.timeout_ms, "memory_bytes", (json_int_t)spec->build.memory_bytes);
+	if (spec->stack)
+		json_object_set_new(body, "stack", json_string(spec->stack));
+	return body;
+}
+
 // Runs the spec's build command over the uploaded artifact; *ret_artifact is what came out.
 static int build(struct cli *cli, const struct source *source, char **ret_artifact)
 {
-	const struct spec *spec = &source->spec;
-	fprintf(stderr, "building: %s\n", spec->build.command);
-	json_t *body = json_pack("{s:s, s:s, s:s?, s:s, s:I, s:I}", "artifact", source->artifact.digest, "runtime",
-				 spec->runtime ? spec->runtime : "none", "stack", spec->stack, "command",
-				 spec->build.command, "timeout_ms", (json_int_t)spec->build.timeout_ms, "memory_bytes",
-				 (json_int_t)spec->build.memory_bytes);
-	if (!spec->stack)
-		json_object_del(body, "stack");
+	step(cli, "building: %s", source->spec.build.command);
+	cli_interrupt_says("interrupted: the build is stopped, and nothing was deployed");
+	json_t *body = build_request(source);
 	AUTO_FREE char *path = client_tenant_path(&cli->config, "builds");
-	struct building b = { 0 };
+	struct building b = { .cli = cli, .tail = BUF_INIT(TAIL_BYTES + 1) };
 	struct client_stream stream = {
 		.request = { .method = "POST", .path = path, .body = body, .timeout_ms = 60000 },
 		.on_event = on_build,
@@ -82,10 +119,11 @@ static int build(struct cli *cli, const struct source *source, char **ret_artifa
 	struct err err = { 0 };
 	int r = client_stream(cli->client, &stream, &err);
 	json_decref(body);
+	buf_clear(&b.tail);
 	if (r < 0)
 		return cli_fail(cli, &err);
 	*ret_artifact = b.artifact;
-	return b.failed ? CLI_BUILD : CLI_OK;
+	return b.status;
 }
 
 static json_t *wanted_of(const struct source *source, const char *artifact)
@@ -111,8 +149,7 @@ static int print_result(struct cli *cli, const char *name, bool changed)
 		       (unsigned)get_number(answer.json, "release"));
 	size_t i;
 	json_t *url;
-	json_array_foreach(json_object_get(answer.json, "urls"), i, url)
-		printf("  %s\n", json_string_value(url));
+	json_array_foreach(json_object_get(answer.json, "urls"), i, url) printf("  %s\n", json_string_value(url));
 	return CLI_OK;
 }
 
@@ -120,8 +157,12 @@ static int print_result(struct cli *cli, const char *name, bool changed)
 static int call_with_spec(struct cli *cli, const char *method, const char *path, const json_t *body,
 			  struct client_answer *answer)
 {
-	int status = cli_call(cli, method, path, body, answer);
-	return status == CLI_FAILED && (answer->status == 400 || answer->status == 422) ? CLI_MANIFEST : status;
+	struct client_request request = { .method = method, .path = path, .body = body, .repeatable = true };
+	struct err err = { 0 };
+	if (client_send(cli->client, &request, answer, &err) == 0)
+		return CLI_OK;
+	bool is_spec = answer->status == 400 || answer->status == 422;
+	return is_spec ? cli_report(CLI_MANIFEST, &err, NULL, NULL, NULL) : cli_fail(cli, &err);
 }
 
 static int ask_plan(struct cli *cli, const struct source *source, struct client_answer *answer)
@@ -145,6 +186,8 @@ static int deploy(struct cli *cli, const struct source *source, const char *arti
 	AUTO_FREE char *path = app_path(cli, source->spec.name, NULL);
 	json_t *body = wanted_of(source, artifact);
 	AUTO_ANSWER struct client_answer answer = { 0 };
+	cli_interrupt_says("interrupted: it is not known whether the platform took it; 'dialtone app %s' shows",
+			   source->spec.name);
 	int status = call_with_spec(cli, "PUT", path, body, &answer);
 	json_decref(body);
 	if (status != CLI_OK)
@@ -158,6 +201,7 @@ int command_push(struct cli *cli)
 {
 	AUTO_SOURCE struct source source = { 0 };
 	AUTO_FREE char *built = NULL;
+	cli_interrupt_says("interrupted: nothing was deployed");
 	int status = source_read(cli, &source);
 	if (status == CLI_OK && source.spec.build.command)
 		status = check(cli, &source);
@@ -180,7 +224,8 @@ static void print_changes(struct cli *cli, const char *name, const json_t *chang
 	struct listing *t = listing_new(cli, titles);
 	size_t i;
 	json_t *change;
-	json_array_foreach((json_t *)changes, i, change) {
+	json_array_foreach((json_t *)changes, i, change)
+	{
 		const char *before = json_string_value(json_object_get(change, "before"));
 		const char *after = json_string_value(json_object_get(change, "after"));
 		listing_cell(t, "%s", !before ? "+" : !after ? "-" : "~");

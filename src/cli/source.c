@@ -89,6 +89,18 @@ static void fill(char **to, const char *value)
 		*to = xstrdup(value);
 }
 
+// The directory does not say what the manifest leaves open.
+static int say_what_is_missing(const char *manifest, int r, struct err *err)
+{
+	if (r != -ENOENT)
+		return r;
+	AUTO_FREE char *cause = xstrdup(err->text);
+	err_set(err, r, "%s does not say what to run, and %s", manifest, cause);
+	return err_hint(err, "name runtime and command in it, for example these two lines:\n"
+			     "  runtime: node\n"
+			     "  processes: {web: node server.js}");
+}
+
 // What the manifest leaves open is taken from the kind of the app. A manifest that names its own runtime and command needs
 // no obvious kind.
 static int detect(struct cli *cli, struct source *source, struct err *err)
@@ -97,7 +109,7 @@ static int detect(struct cli *cli, struct source *source, struct err *err)
 	int r = detect_app(source->dir, &kind, err);
 	if (r < 0) {
 		bool enough = source->manifest && source->spec.runtime;
-		return enough ? 0 : r;
+		return enough ? 0 : source->manifest ? say_what_is_missing(source->manifest, r, err) : r;
 	}
 	if (!source->manifest) {
 		AUTO_FREE char *fallback = name_of_dir(source->dir);
@@ -114,7 +126,7 @@ static int detect(struct cli *cli, struct source *source, struct err *err)
 		fill(&source->spec.build.command, kind.build);
 		if (web)
 			fill(&web->command, kind.command);
-		fprintf(stderr, "%s app: %s\n", kind.kind, kind.because);
+		step(cli, "%s app: %s", kind.kind, kind.because);
 	}
 	detected_clear(&kind);
 	return r;
@@ -130,12 +142,11 @@ static int read_spec(struct cli *cli, struct source *source, struct err *err)
 	return r;
 }
 
-static void show_reading(UNUSED void *arg, size_t files, uint64_t bytes)
+static void show_reading(void *arg, size_t files, uint64_t bytes)
 {
 	char size[SHORT_TEXT_SIZE];
 	size_text(bytes, size);
-	if (isatty(STDERR_FILENO))
-		progress("reading: %zu files, %s", files, size);
+	progress_often(arg, "reading: %zu files, %s", files, size);
 }
 
 int source_read(struct cli *cli, struct source *ret)
@@ -145,15 +156,13 @@ int source_read(struct cli *cli, struct source *ret)
 	ret->dir = realpath(dir, NULL);
 	if (!ret->dir) {
 		err_set_errno(&err, -errno, "cannot read directory '%s'", dir);
-		cli_fail(cli, &err);
-		return CLI_MANIFEST;
+		return cli_report(CLI_MANIFEST, &err, NULL, NULL, NULL);
 	}
 	int r = read_spec(cli, ret, &err);
 	if (r == 0) {
-		struct pack_options options = { .progress = show_reading };
+		struct pack_options options = { .progress = show_reading, .arg = cli };
 		r = artifact_pack(ret->dir, &options, &ret->artifact, &err);
-		if (isatty(STDERR_FILENO))
-			progress_end();
+		progress_end();
 	}
 	if (r == 0 && !ret->artifact.n) {
 		r = err_set(&err, -ENOENT, "'%s' has no files to deploy", dir);
@@ -161,6 +170,5 @@ int source_read(struct cli *cli, struct source *ret)
 	}
 	if (r == 0)
 		return CLI_OK;
-	cli_fail(cli, &err);
-	return CLI_MANIFEST;
+	return cli_report(CLI_MANIFEST, &err, NULL, NULL, NULL);
 }

@@ -27,7 +27,9 @@ static int ask(struct cli *cli, const struct artifact *a, size_t from, size_t to
 	json_t *body = json_pack("{s:o}", "digests", digests);
 	AUTO_FREE char *path = client_tenant_path(&cli->config, "blobs/missing");
 	AUTO_ANSWER struct client_answer answer = { 0 };
-	int status = cli_call(cli, "POST", path, body, &answer);
+	struct client_request request = { .method = "POST", .path = path, .body = body, .repeatable = true };
+	struct err err = { 0 };
+	int status = client_send(cli->client, &request, &answer, &err) < 0 ? cli_fail(cli, &err) : CLI_OK;
 	json_decref(body);
 	size_t i;
 	json_t *digest;
@@ -46,6 +48,7 @@ static void collect(const struct artifact *a, struct map *missing, struct wanted
 }
 
 struct sending {
+	const struct cli *cli;
 	struct content *content;
 	uint64_t sent, total;
 	struct err err;
@@ -57,14 +60,14 @@ static ssize_t next_piece(char *bytes, size_t size, void *arg)
 	ssize_t n = content_read(s->content, bytes, size, &s->err);
 	if (n > 0)
 		s->sent += (uint64_t)n;
-	if (isatty(STDERR_FILENO) && s->total)
-		progress("uploading: %u%%", (unsigned)(s->sent * 100 / s->total));
+	if (s->total)
+		progress_often(s->cli, "uploading: %u%%", (unsigned)(s->sent * 100 / s->total));
 	return n;
 }
 
 static int send_files(struct cli *cli, const struct source *source, const struct wanted *wanted)
 {
-	struct sending s = { .content = content_upload(&source->artifact, source->dir, wanted->digests, wanted->n) };
+	struct sending s = { .cli = cli, .content = content_upload(&source->artifact, source->dir, wanted->digests, wanted->n) };
 	s.total = content_size(s.content);
 	AUTO_FREE char *path = client_tenant_path(&cli->config, "blobs");
 	struct client_request request = {
@@ -84,7 +87,7 @@ static int send_files(struct cli *cli, const struct source *source, const struct
 		err_hint(&s.err, "the directory changed while it was read: push again");
 		return cli_fail(cli, s.err.code ? &s.err : &err);
 	}
-	fprintf(stderr, "uploaded %zu of %zu files, %s\n", wanted->n, source->artifact.n, size);
+	step(cli, "uploaded %zu of %zu files, %s", wanted->n, source->artifact.n, size);
 	return CLI_OK;
 }
 

@@ -12,10 +12,3 @@ int command_version(struct cli *cli)
 	json_decref(version);
 	return CLI_OK;
 }
-
-int command_help(struct cli *cli)
-{
-	(void)cli; // `help COMMAND` was answered by the dispatcher
-	cli_help(NULL);
-	return CLI_OK;
-}

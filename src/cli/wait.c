@@ -12,25 +12,56 @@
 static char progress_last[512];
 static bool progress_open;
 
-void progress(const char *fmt, ...)
+static void show_progress(const char *text)
+{
+	if (str_eq(text, progress_last))
+		return;
+	snprintf(progress_last, sizeof(progress_last), "%s", text);
+	progress_open = isatty(STDERR_FILENO);
+	if (progress_open)
+		fputs("\r\033[K", stderr);
+	print_safe(stderr, text);
+	if (!progress_open)
+		putc('\n', stderr);
+	fflush(stderr);
+}
+
+void progress(const struct cli *cli, const char *fmt, ...)
 {
 	char text[sizeof(progress_last)];
 	va_list args;
+	if (cli->quiet)
+		return;
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	if (str_eq(text, progress_last))
+	show_progress(text);
+}
+
+void progress_often(const struct cli *cli, const char *fmt, ...)
+{
+	char text[sizeof(progress_last)];
+	va_list args;
+	if (cli->quiet || !isatty(STDERR_FILENO))
 		return;
-	memcpy(progress_last, text, sizeof(text));
-	if (isatty(STDERR_FILENO)) {
-		fputs("\r\033[K", stderr);
-		print_safe(stderr, text);
-		progress_open = true;
-	} else {
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	show_progress(text);
+}
+
+void step(const struct cli *cli, const char *fmt, ...)
+{
+	va_list args;
+	char *text = NULL;
+	progress_end();
+	va_start(args, fmt);
+	if (!cli->quiet && vasprintf(&text, fmt, args) >= 0) {
 		print_safe(stderr, text);
 		putc('\n', stderr);
 	}
-	fflush(stderr);
+	va_end(args);
+	free(text);
 }
 
 void progress_end(void)
@@ -63,9 +94,8 @@ static bool any_running(const json_t *app)
 {
 	const char *name;
 	json_t *process;
-	json_object_foreach(json_object_get(app, "processes"), name, process)
-		if (get_number(process, "running"))
-			return true;
+	json_object_foreach(json_object_get(app, "processes"), name,
+			    process) if (get_number(process, "running")) return true;
 	return false;
 }
 
@@ -84,7 +114,7 @@ static enum verdict judge(const struct wait *w, const json_t *app)
 	return str_eq(state, "running") && !json_is_object(rollout) ? SETTLED : GOING_ON;
 }
 
-static void show(const json_t *app)
+static void show(const struct cli *cli, const json_t *app)
 {
 	struct buf text = BUF_INIT(4096);
 	const json_t *rollout = json_object_get(app, "rollout");
@@ -98,7 +128,7 @@ static void show(const json_t *app)
 		buf_addf(&text, "  release %u: ", (unsigned)get_number(rollout, "release"));
 	else if (*detail)
 		buf_add_str(&text, "  ");
-	progress("%s:%s%s", get_text(app, "state"), buf_str(&text), detail);
+	progress(cli, "%s:%s%s", get_text(app, "state"), buf_str(&text), detail);
 	buf_clear(&text);
 }
 
@@ -117,7 +147,7 @@ static int on_state(const struct sse_event *event, void *arg)
 	json_decref(w->last);
 	w->last = state;
 	const json_t *app = json_object_get(state, "app");
-	show(app);
+	show(w->cli, app);
 	w->verdict = judge(w, app);
 	return w->verdict != GOING_ON || monotonic_ms() > w->deadline_ms;
 }
@@ -146,7 +176,8 @@ static void print_instance(const json_t *instance)
 		fprintf(stderr, "    last exit: %s\n", words);
 		size_t i;
 		json_t *line;
-		json_array_foreach(json_object_get(exit, "lines"), i, line) {
+		json_array_foreach(json_object_get(exit, "lines"), i, line)
+		{
 			fputs("      | ", stderr);
 			print_safe(stderr, json_string_value(line) ? json_string_value(line) : "");
 			putc('\n', stderr);
@@ -159,14 +190,16 @@ static void print_instance(const json_t *instance)
 	}
 }
 
-static void print_cause(const json_t *state, const char *app_name)
+// The instances of the new release that are not ready, and what still serves.
+static void print_cause(void *arg)
 {
-	const json_t *app = json_object_get(state, "app");
-	const json_t *rollout = json_object_get(app, "rollout");
-	uint64_t wanted = get_number(app, "release"), from = get_number(rollout, "from");
+	const struct wait *w = arg;
+	const json_t *app = json_object_get(w->last, "app");
+	uint64_t wanted = get_number(app, "release"), from = get_number(json_object_get(app, "rollout"), "from");
 	size_t i, still = 0, shown = 0;
 	json_t *instance;
-	json_array_foreach(json_object_get(state, "instances"), i, instance) {
+	json_array_foreach(json_object_get(w->last, "instances"), i, instance)
+	{
 		bool ready = str_eq(get_text(instance, "state"), "ready");
 		if (ready && get_number(instance, "release") != wanted)
 			still++;
@@ -176,38 +209,42 @@ static void print_cause(const json_t *state, const char *app_name)
 	if (still)
 		fprintf(stderr, "  still serving: %zu instance%s of release %u\n", still, still > 1 ? "s" : "",
 			(unsigned)from);
-	fprintf(stderr, "hint: 'dialtone why %s' and 'dialtone logs %s' say more; mend the cause and push again%s\n", app_name,
-		app_name, from ? ", or 'dialtone rollback'" : "");
 }
 
 // Somebody else was there meanwhile: nothing is wrong with the application.
 static int report_other(const struct wait *w, const char *app)
 {
-	const json_t *state = json_object_get(w->last, "app");
-	if (w->verdict == DELETED)
-		fprintf(stderr, "error: %s was deleted meanwhile\nhint: 'dialtone audit' shows by whom\n", app);
-	else
-		fprintf(stderr,
-			"error: %s: release %u was overtaken by release %u\n"
-			"hint: somebody pushed or changed it meanwhile; 'dialtone releases %s' and 'dialtone audit' show who\n",
-			app, (unsigned)w->release, (unsigned)get_number(state, "release"), app);
-	return CLI_CONFLICT;
+	struct err err = { 0 };
+	if (w->verdict == DELETED) {
+		err_set(&err, -EEXIST, "%s was deleted meanwhile", app);
+		err_hint(&err, "'dialtone audit' shows by whom");
+	} else {
+		err_set(&err, -EEXIST, "%s: release %u was overtaken by release %u", app, (unsigned)w->release,
+			(unsigned)get_number(json_object_get(w->last, "app"), "release"));
+		err_hint(
+			&err,
+			"somebody pushed or changed it meanwhile; 'dialtone releases %s' and 'dialtone audit' show who",
+			app);
+	}
+	return cli_report(CLI_CONFLICT, &err, NULL, NULL, NULL);
 }
 
-static int report_failure(const struct wait *w, const char *app)
+static int report_failure(struct wait *w, const char *app)
 {
-	const json_t *state = json_object_get(w->last, "app");
-	const json_t *rollout = json_object_get(state, "rollout");
+	const json_t *rollout = json_object_get(json_object_get(w->last, "app"), "rollout");
 	const char *detail = get_text(rollout, "detail");
+	struct err err = { 0 };
 	if (w->verdict == OVERTAKEN || w->verdict == DELETED)
 		return report_other(w, app);
 	if (w->verdict == FAILED)
-		fprintf(stderr, "error: %s does not come up%s%s\n", app, *detail ? ": " : "", detail);
+		err_set(&err, -EIO, "%s does not come up%s%s", app, *detail ? ": " : "", detail);
 	else
-		fprintf(stderr, "error: %s was not ready in the time allowed (--timeout)%s%s; the platform goes on trying\n",
-			app, *detail ? ": " : "", detail);
-	print_cause(w->last, app);
-	return CLI_NOT_SERVING;
+		err_set(&err, -ETIMEDOUT,
+			"%s was not ready in the time allowed (--timeout)%s%s; the platform goes on trying", app,
+			*detail ? ": " : "", detail);
+	err_hint(&err, "'dialtone why %s' and 'dialtone logs %s' say more; mend the cause and push again%s", app, app,
+		 get_number(rollout, "from") ? ", or 'dialtone rollback'" : "");
+	return cli_report(CLI_NOT_SERVING, &err, json_incref(w->last), print_cause, w);
 }
 
 int wait_until_settled(struct cli *cli, const char *app, uint64_t release)
@@ -217,20 +254,22 @@ int wait_until_settled(struct cli *cli, const char *app, uint64_t release)
 	const char *timeout = cli_get(cli, "timeout");
 	if (cli_get(cli, "no-wait"))
 		return CLI_OK;
-	if (timeout && parse_duration(timeout, &timeout_ms, &err) < 0)
-		return cli_usage(cli, "--timeout %s: %s", timeout, err.text);
-
+	if (timeout)
+		parse_duration(timeout, &timeout_ms, NULL); // checked with the other words
+	cli_interrupt_says("interrupted: the platform goes on with it; 'dialtone app %s' shows how far it is", app);
 	AUTO_FREE char *path = app_path(cli, app, "watch");
 	struct wait w = { .cli = cli, .release = release, .deadline_ms = monotonic_ms() + timeout_ms };
 	struct client_stream stream = {
 		.request = { .method = "GET", .path = path },
 		.reconnect = true,
+		.insist = true,
 		.on_event = on_state,
 		.on_lost = on_lost,
 		.arg = &w,
 	};
 	int r = client_stream(cli->client, &stream, &err);
 	progress_end();
+	cli_interrupt_says(NULL);
 	int status = CLI_OK;
 	if (r < 0)
 		status = cli_fail(cli, &err);

@@ -1,6 +1,7 @@
 // The blocking face: each client has a loop of its own, and every call runs it until the answer is there.
 #include "client/client.h"
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "client/wire.h"
 #include "http/server.h"
@@ -16,16 +17,17 @@ struct client {
 	struct client_wire wire;
 	struct loop *loop;
 	struct http_client *http;
+	unsigned patience_ms;
 };
 
 // One call that is waited for.
 struct wait {
 	struct client *client;
 	const struct client_request *request;
-	struct http_call *call;	    // NULL: over
+	struct http_call *call; // NULL: over
 	struct client_collect collect;
-	struct err lost;	    // code 0: the answer came to its end
-	int stopped;		    // what a callback of the caller's returned to end the call, or 0
+	struct err lost; // code 0: the answer came to its end
+	int stopped;     // what a callback of the caller's returned to end the call, or 0
 	bool upload_ended;
 	// Called with the body's bytes of a good answer instead of collecting them; returns 0 or what to stop with.
 	int (*data)(struct wait *wait, const char *bytes, size_t n);
@@ -57,6 +59,11 @@ void client_free(struct client *client)
 	loop_free(client->loop);
 	client_wire_clear(&client->wire);
 	free(client);
+}
+
+void client_patience(struct client *client, unsigned ms)
+{
+	client->patience_ms = ms;
 }
 
 static void wait_over(struct wait *wait)
@@ -142,7 +149,9 @@ static void wait_start(struct wait *wait, struct client_headers *headers)
 		.body_len = body ? strlen(body) : 0,
 		.stream_body = request->upload != NULL,
 		.head_timeout_ms = request->timeout_ms,
-		.idle_timeout_ms = wait->endless ? 0 : request->timeout_ms ? request->timeout_ms : SILENCE_MS,
+		.idle_timeout_ms = wait->endless         ? 0
+				   : request->timeout_ms ? request->timeout_ms
+							 : SILENCE_MS,
 		.on_head = on_head,
 		.on_data = on_data,
 		.on_drain = on_drain,
@@ -152,17 +161,56 @@ static void wait_start(struct wait *wait, struct client_headers *headers)
 	wait->call = http_client_call(wait->client->http, &spec);
 }
 
+static void pause_ms(unsigned ms)
+{
+	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+	nanosleep(&t, NULL);
+}
+
+// Whether the call that was just lost can be made again without being done twice. A request that was refused was not
+// sent; what an upload has given cannot be had again.
+static bool may_repeat(const struct wait *wait)
+{
+	const struct client_request *request = wait->request;
+	bool unanswered = wait->lost.code && wait->collect.status == 0 && wait->stopped == 0;
+	bool reads = str_eq(request->method, "GET") || str_eq(request->method, "HEAD");
+	switch (unanswered && !request->upload ? wait->lost.code : 0) {
+	case -ECONNREFUSED:
+	case -ENOENT: // of a unix socket
+		return true;
+	case -ECONNRESET:
+	case -EPIPE:
+		return reads || request->repeatable;
+	default:
+		return false;
+	}
+}
+
+// Makes the call; while the platform is being restarted, for as long as the client is patient.
+static void wait_patiently(struct wait *wait, struct client_headers *headers)
+{
+	uint64_t give_up_ms = monotonic_ms() + wait->client->patience_ms;
+	for (unsigned delay_ms = 25;; delay_ms = delay_ms < 200 ? delay_ms * 2 : 200) {
+		wait->lost = (struct err){ 0 };
+		wait->collect = CLIENT_COLLECT_INIT;
+		wait_start(wait, headers);
+		if (wait->request->upload)
+			upload_more(wait);
+		while (wait->call)
+			loop_run(wait->client->loop);
+		if (!may_repeat(wait) || monotonic_ms() + delay_ms > give_up_ms)
+			return;
+		client_collect_clear(&wait->collect);
+		pause_ms(delay_ms);
+	}
+}
+
 // Runs the call to its end. Returns what a callback stopped it with, or the judgement of the answer.
 static int wait_run(struct wait *wait, struct client_headers *headers, struct client_answer *answer, struct err *err)
 {
 	AUTO_ANSWER struct client_answer unseen = { 0 };
 	wait->fd = -1;
-	wait->collect = CLIENT_COLLECT_INIT;
-	wait_start(wait, headers);
-	if (wait->request->upload)
-		upload_more(wait);
-	while (wait->call)
-		loop_run(wait->client->loop);
+	wait_patiently(wait, headers);
 	int r = wait->stopped;
 	if (r == 0)
 		r = client_collect_finish(&wait->collect, &wait->client->wire, wait->lost.code ? &wait->lost : NULL,
@@ -185,7 +233,8 @@ int client_send(struct client *client, const struct client_request *request, str
 int client_call(struct client *client, const char *method, const char *path, const json_t *body,
 		struct client_answer *answer, struct err *err)
 {
-	return client_send(client, &(struct client_request){ .method = method, .path = path, .body = body }, answer, err);
+	return client_send(client, &(struct client_request){ .method = method, .path = path, .body = body }, answer,
+			   err);
 }
 
 struct download {
@@ -240,6 +289,7 @@ struct reading {
 	char *last_id;
 	int stopped;
 	bool heard; // an event came on this connection
+	bool met;   // the platform has answered, on this or an earlier one
 };
 
 static void on_stream_event(const struct sse_event *event, void *arg)
@@ -260,7 +310,8 @@ static int stream_data(struct wait *wait, const char *bytes, size_t n)
 	return reading->stopped != 0 ? reading->stopped : r;
 }
 
-// One connection: a positive value or a negative errno; *ret_lost says that the connection broke, not the caller's wish.
+// One connection: a positive value or a negative errno; *ret_lost says that the connection broke, not the caller's
+// wish.
 static int stream_once(struct client *client, struct reading *reading, bool *ret_lost, struct err *err)
 {
 	struct client_headers headers;
@@ -278,14 +329,9 @@ static int stream_once(struct client *client, struct reading *reading, bool *ret
 	AUTO_ANSWER struct client_answer answer = { 0 };
 	int r = wait_run(&wait, &headers, &answer, err);
 	sse_parser_free(reading->parser);
+	reading->met = reading->met || answer.status != 0;
 	*ret_lost = wait.stopped == 0 && (answer.status < 400 || answer.status == 503);
 	return r != 0 ? r : err_set(err, -EPIPE, "%s ended the stream early", client->wire.text);
-}
-
-static void pause_ms(unsigned ms)
-{
-	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
-	nanosleep(&t, NULL);
 }
 
 int client_stream(struct client *client, const struct client_stream *stream, struct err *err)
@@ -297,7 +343,7 @@ int client_stream(struct client *client, const struct client_stream *stream, str
 	for (;;) {
 		bool lost = false;
 		r = stream_once(client, &reading, &lost, &why);
-		if (!lost || !stream->reconnect)
+		if (!lost || !stream->reconnect || (!reading.met && !stream->insist))
 			break;
 		int given_up = stream->on_lost ? stream->on_lost(&why, stream->arg) : 0;
 		if (given_up < 0)

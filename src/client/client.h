@@ -34,10 +34,15 @@ struct client;
 struct client *client_new(const char *address, const char *token, struct err *err);
 void client_free(struct client *client); // NULL is fine
 
+// For how long a call is made again when nobody listens (a server that is being restarted), or when the connection broke
+// before the answer began and the request may be sent twice. 0, as at first: not at all. Uploads are never made again.
+void client_patience(struct client *client, unsigned ms);
+
 struct client_request {
 	const char *method, *path;	// path: target with query, already encoded
 	const json_t *body;		// sent as application/json; NULL: none
 	const char *if_match;		// NULL: none
+	bool repeatable;		// sent twice does the same as sent once; GET and HEAD always are
 	unsigned timeout_ms;		// until the answer begins, and between its bytes; 0: 30,000
 	// Or an upload: called whenever more may be sent; fills up to size bytes, returns how many, 0 at the end, or a
 	// negative errno, which ends the call with that code. Sent chunked as content_type.
@@ -66,7 +71,7 @@ int client_download(struct client *client, const char *path, int (*write)(const 
 // loss and may return a negative errno to give up.
 struct client_stream {
 	struct client_request request;
-	bool reconnect;
+	bool reconnect, insist;
 	int (*on_event)(const struct sse_event *event, void *arg);
 	int (*on_lost)(const struct err *err, void *arg);
 	void *arg;

@@ -23,6 +23,7 @@ void client_config_clear(struct client_config *config)
 	free(config->token);
 	free(config->tenant);
 	free(config->environment);
+	free(config->data);
 	*config = (struct client_config){ 0 };
 }
 
@@ -97,6 +98,15 @@ static int no_token(const char *address, struct err *err)
 	return err_hint(err, "run 'dialtone up' as this user, or set DIALTONE_TOKEN");
 }
 
+// As the file has it: without a '/' at the end, and with the number that localhost stands for.
+static char *bare_address(const char *address)
+{
+	size_t n = strlen(address);
+	bool local = str_starts(address, "http://localhost:");
+	AUTO_FREE char *text = xstrndup(address, n && address[n - 1] == '/' ? n - 1 : n);
+	return local ? xasprintf("http://127.0.0.1:%s", text + strlen("http://localhost:")) : TAKE_PTR(text);
+}
+
 int client_config_load(const char *address, struct client_config *ret, struct err *err)
 {
 	AUTO_FREE char *dir = NULL;
@@ -110,7 +120,10 @@ int client_config_load(const char *address, struct client_config *ret, struct er
 		return r;
 	if (!address)
 		address = first_of("DIALTONE_API", json, "current", NULL);
+	AUTO_FREE char *bare = address ? bare_address(address) : NULL;
+	address = bare;
 	json_t *platform = address ? json_object_get(json_object_get(json, "platforms"), address) : NULL;
+	const char *data = json_string_value(json_object_get(platform, "data"));
 	const char *token = first_of("DIALTONE_TOKEN", platform, "token", NULL);
 	if (!address || !token)
 		return no_token(address, err);
@@ -119,11 +132,12 @@ int client_config_load(const char *address, struct client_config *ret, struct er
 		.token = xstrdup(token),
 		.tenant = xstrdup(first_of("DIALTONE_TENANT", platform, "tenant", "default")),
 		.environment = xstrdup(first_of("DIALTONE_ENVIRONMENT", platform, "environment", "dev")),
+		.data = data ? xstrdup(data) : NULL,
 	};
 	return 0;
 }
 
-int client_config_store(const char *address, const char *token, struct err *err)
+int client_config_store(const char *address, const char *token, const char *data, struct err *err)
 {
 	AUTO_FREE char *dir = NULL;
 	AUTO_FREE char *path = NULL;
@@ -140,6 +154,7 @@ int client_config_store(const char *address, const char *token, struct err *err)
 		json_object_set_new(platforms, address, platform);
 	}
 	json_object_set_new(platform, "token", json_string(token));
+	json_object_set_new(platform, "data", json_string(data));
 	json_object_set_new(json, "current", json_string(address));
 	return config_write(dir, path, json, err);
 }

@@ -1,6 +1,6 @@
 // The CLI's configuration, $HOME/.config/dialtone/config.json, mode 0600:
 // {"current":"http://127.0.0.1:7070","platforms":{"http://127.0.0.1:7070":{"token":"…","tenant":"default",
-// "environment":"dev"}}}, and the paths below a tenant and an environment. Blocks.
+// "environment":"dev","data":"/var/lib/dialtone"}}}, and the paths below a tenant and an environment. Blocks.
 #pragma once
 
 #include "base/err.h"
@@ -9,6 +9,7 @@ struct client_config {
 	char *address; // of the API
 	char *token;
 	char *tenant, *environment; // "default" and "dev" unless set
+	char *data;		    // its data directory, where `up` started it on this machine; NULL: not known
 };
 
 void client_config_clear(struct client_config *config);
@@ -18,8 +19,9 @@ void client_config_clear(struct client_config *config);
 // $DIALTONE_ENVIRONMENT go before the file. -ENOENT with a hint when there is no token for it.
 int client_config_load(const char *address, struct client_config *ret, struct err *err);
 
-// Keeps token under address (other platforms stay as they are) and makes it the current one. Used by `dialtone up`.
-int client_config_store(const char *address, const char *token, struct err *err);
+// Keeps token and data directory under address (other platforms stay as they are) and makes it the current one. Used by
+// `dialtone up`.
+int client_config_store(const char *address, const char *token, const char *data, struct err *err);
 
 // Forgets the platform at address; the current one is then any other. 0 also when it was not there.
 int client_config_forget(const char *address, struct err *err);

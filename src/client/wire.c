@@ -145,7 +145,8 @@ static int unreachable(const struct client_wire *wire, const struct err *lost, s
 		*err = *lost;
 	if (lost->code == -ECONNREFUSED || lost->code == -ENOENT) {
 		err_set(err, lost->code, "no platform listens at %s", wire->text);
-		return err_hint(err, "start it with 'dialtone up', or name another one with --api or DIALTONE_API");
+		err_hint(err, "start it with 'dialtone up', or name another one with --api or DIALTONE_API");
+		return lost->code;
 	}
 	err_wrap(err, "platform at %s", wire->text);
 	return lost->code;

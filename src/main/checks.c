@@ -21,7 +21,7 @@ int check_root(const char *command, struct err *err)
 	return err_hint(err, "sudo --preserve-env=HOME dialtone %s …", command);
 }
 
-static bool on_path(const char *program)
+bool program_on_path(const char *program)
 {
 	AUTO_FREE char *path = xstrdup(getenv("PATH") ? getenv("PATH") : "/usr/sbin:/usr/bin:/sbin:/bin");
 	char *rest = NULL;
@@ -37,7 +37,7 @@ static int check_programs(struct err *err)
 {
 	static const char *const programs[] = { "crun", "catatonit" };
 	for (size_t n = 0; n < ARRAY_LEN(programs); n++) {
-		if (on_path(programs[n]))
+		if (program_on_path(programs[n]))
 			continue;
 		err_set(err, -ENOENT, "the program '%s' is not on PATH", programs[n]);
 		return err_hint(err, "apt-get install -y %s", programs[n]);
@@ -115,12 +115,20 @@ static int check_cgroups(struct err *err)
 	return 0;
 }
 
+const struct machine_check machine_checks[] = {
+	{ "programs", "crun runs containers, catatonit is their first process", check_programs },
+	{ "kernel", "5.19 or newer", check_kernel },
+	{ "overlayfs", "the kernel has it", check_overlay },
+	{ "user namespaces", "containers can have their own users", check_user_namespaces },
+	{ "nftables", "keeps environments apart", check_nftables },
+	{ "control groups", "memory, cpu and pids can be limited", check_cgroups },
+	{ 0 },
+};
+
 int check_machine(struct err *err)
 {
-	static int (*const checks[])(struct err * err) = { check_programs,        check_kernel,   check_overlay,
-							   check_user_namespaces, check_nftables, check_cgroups };
-	for (size_t n = 0; n < ARRAY_LEN(checks); n++) {
-		int r = checks[n](err);
+	for (const struct machine_check *c = machine_checks; c->what; c++) {
+		int r = c->run(err);
 		if (r < 0)
 			return r;
 	}

@@ -1,6 +1,10 @@
-// The commands that are the platform's own processes or start and stop them. argv[0] is the program, argv[1] the
-// command; each returns the exit status: 0, 1 after a failure (said on standard error), 2 for wrong words.
+// The commands that start, stop and check the platform of this machine. They stand beside the others of the command line.
 #pragma once
 
-int up_main(int argc, char **argv);
-int down_main(int argc, char **argv);
+#include "cli/cli.h"
+
+extern const struct cli_command machine_commands[]; // ends with a name of NULL
+
+int command_up(struct cli *cli);
+int command_down(struct cli *cli);
+int command_doctor(struct cli *cli);

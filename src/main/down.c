@@ -1,6 +1,7 @@
 #include "agent/agent.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "cli/output.h"
 #include "keeper/namespace.h"
 #include "keeper/state.h"
 #include "main/checks.h"
@@ -9,49 +10,9 @@
 #include "main/say.h"
 #include "main/setup.h"
 #include "main/stop.h"
+#include "model/platform.h"
 
 #include <errno.h>
-#include <getopt.h>
-
-static const char usage[] =
-	"usage: dialtone down [--data DIR] [--apps]\n"
-	"\n"
-	"Stops the platform on this machine. Applications run on, with one process that keeps their output; the next\n"
-	"'dialtone up' takes them over.\n"
-	"\n"
-	"  --data DIR  the platform's data directory (" PLATFORM_DATA_DEFAULT ")\n"
-	"  --apps      stops the applications too; nothing is left but data and cache\n";
-
-struct down_options {
-	const char *data;
-	bool apps, help;
-};
-
-static int parse(int argc, char **argv, struct down_options *o)
-{
-	static const struct option options[] = {
-		{ "data", required_argument, NULL, 'd' },
-		{ "apps", no_argument, NULL, 'a' },
-		{ "help", no_argument, NULL, '?' },
-		{ 0 },
-	};
-	*o = (struct down_options){ .data = PLATFORM_DATA_DEFAULT };
-	optind = 2; // behind the program and "down"
-	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-		if (c == 'd') {
-			o->data = optarg;
-		} else if (c == 'a') {
-			o->apps = true;
-		} else {
-			o->help = optind <= argc && str_eq(argv[optind - 1], "--help");
-			return o->help ? 0 : -EINVAL;
-		}
-	}
-	if (optind == argc)
-		return 0;
-	fprintf(stderr, "error: 'dialtone down' takes no '%s'\n", argv[optind]);
-	return -EINVAL;
-}
 
 static void remove_run_files(const char *data)
 {
@@ -79,9 +40,16 @@ static int stop_applications(const char *data, struct err *err)
 	return r < 0 ? r : stop_holder(data, err);
 }
 
-static void say_down(const char *data, bool stopped, unsigned ended)
+static void say_down(const struct cli *cli, const char *data, bool stopped, unsigned ended)
 {
 	AUTO_FREE char *running = running_text(data);
+	if (cli->json) {
+		json_t *out = json_pack("{s:b, s:i, s:i}", "stopped", (int)stopped, "running", (int)running_count(data),
+					"ended", (int)ended);
+		print_json(out);
+		json_decref(out);
+		return;
+	}
 	const char *what = stopped               ? "The platform is stopped."
 			   : running[0] || ended ? "The platform is down already."
 						 : "The platform was not up.";
@@ -91,46 +59,41 @@ static void say_down(const char *data, bool stopped, unsigned ended)
 	printf("\n");
 }
 
-static int down(const struct down_options *o, struct err *err)
+static int say_nothing_there(const struct cli *cli, const struct err *err)
 {
-	AUTO_FREE char *data = NULL;
-	int r = check_root("down", err);
-	if (r == 0)
-		r = setup_data(o->data, false, &data, err);
-	if (r == -ENOENT) {
+	if (!cli->json)
 		printf("There is nothing to stop: %s.\n", err->text);
-		return 0;
-	}
-	bool stopped = false;
-	if (r == 0)
-		r = stop_supervisor(data, &stopped, err);
-	if (r == 0)
-		r = stop_platform(data, &stopped, err);
-	if (r == 0 && !o->apps)
-		r = stop_hold(data, err);
-	unsigned before = r == 0 ? running_count(data) : 0;
-	if (r == 0 && o->apps)
-		r = stop_applications(data, err);
-	if (r < 0)
-		return say_error(err);
-	if (!keeper_holding(data))
-		remove_run_files(data);
-	say_down(data, stopped, o->apps ? before : 0);
-	return 0;
+	else
+		puts("{\n  \"stopped\": false,\n  \"running\": 0,\n  \"ended\": 0\n}");
+	return CLI_OK;
 }
 
-int down_main(int argc, char **argv)
+int command_down(struct cli *cli)
 {
-	struct down_options options;
-	if (parse(argc, argv, &options) < 0) {
-		fputs(usage, stderr);
-		return 2;
-	}
-	if (options.help) {
-		fputs(usage, stdout);
-		return 0;
-	}
-	log_init("down");
+	AUTO_FREE char *data = NULL;
 	struct err err = { 0 };
-	return down(&options, &err);
+	const char *given = cli_get(cli, "data");
+	bool apps = cli_get(cli, "apps");
+	log_init("down");
+	int r = check_root("down", &err);
+	if (r == 0)
+		r = setup_data(given ? given : PLATFORM_DATA_DEFAULT, false, &data, &err);
+	if (r == -ENOENT)
+		return say_nothing_there(cli, &err);
+	bool stopped = false;
+	if (r == 0)
+		r = stop_supervisor(data, &stopped, &err);
+	if (r == 0)
+		r = stop_platform(data, &stopped, &err);
+	if (r == 0 && !apps)
+		r = stop_hold(data, &err);
+	unsigned before = r == 0 ? running_count(data) : 0;
+	if (r == 0 && apps)
+		r = stop_applications(data, &err);
+	if (r < 0)
+		return say_error(&err);
+	if (!keeper_holding(data))
+		remove_run_files(data);
+	say_down(cli, data, stopped, apps ? before : 0);
+	return CLI_OK;
 }

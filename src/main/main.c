@@ -15,8 +15,10 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } programs[] = {
-	{ "up", up_main },         { "down", down_main },   { "keeper", keeper_main },
-	{ "server", server_main }, { "agent", agent_main }, { "router", router_main },
+	{ "keeper", keeper_main },
+	{ "server", server_main },
+	{ "agent", agent_main },
+	{ "router", router_main },
 };
 
 int main(int argc, char **argv)
@@ -27,5 +29,5 @@ int main(int argc, char **argv)
 	for (size_t n = 0; argc > 1 && n < ARRAY_LEN(programs); n++)
 		if (str_eq(argv[1], programs[n].name))
 			return programs[n].run(argc, argv);
-	return cli_main(argc, argv);
+	return cli_main(argc, argv, machine_commands);
 }

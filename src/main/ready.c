@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "cli/output.h"
 #include "client/client.h"
 #include "client/config.h"
 #include "keeper/state.h"
@@ -119,12 +120,30 @@ int ready_wait(const struct platform *platform, pid_t alive, unsigned deadline_m
 	return r < 0 ? give_up(platform, at_fault, err) : 0;
 }
 
+int ready_wait_router(const struct platform *platform, pid_t alive, unsigned deadline_ms, struct err *err)
+{
+	const char *part;
+	uint64_t deadline = monotonic_ms() + deadline_ms;
+	int r;
+	while ((r = router_answers(platform, &part, err)) < 0) {
+		if (!is_alive(alive) || monotonic_ms() > deadline)
+			return r;
+		usleep(LOOK_MS * 1000);
+	}
+	return 0;
+}
+
+static bool listens_on_all(const char *http)
+{
+	return str_starts(http, "0.0.0.0:") || str_starts(http, "[::]:") || http[0] == ':';
+}
+
 // An address under which others reach this machine, if the router listens on all.
 static bool outside_address(const char *http, char address[INET_ADDRSTRLEN])
 {
 	struct ifaddrs *all;
 	bool found = false;
-	if (!(str_starts(http, "0.0.0.0:") || str_starts(http, "[::]:") || http[0] == ':') || getifaddrs(&all) < 0)
+	if (!listens_on_all(http) || getifaddrs(&all) < 0)
 		return false;
 	for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
 		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || i->ifa_flags & IFF_LOOPBACK ||
@@ -153,6 +172,9 @@ static void print_reach(const struct platform *p)
 		printf("   where *.%s leads to this machine (DNS)\n", p->domain);
 	if (outside_address(p->http, address))
 		printf("            curl -H 'Host: APP.%s' http://%s%s   from anywhere\n", p->domain, address, port);
+	else if (listens_on_all(p->http))
+		printf("            curl -H 'Host: APP.%s' %s   here, and from elsewhere by this machine's address\n",
+		       p->domain, local);
 	else
 		printf("            curl -H 'Host: APP.%s' %s   (for other machines: up --http 0.0.0.0%s)\n", p->domain,
 		       local, port);
@@ -168,5 +190,18 @@ void ready_print(const struct platform *p)
 	print_reach(p);
 	printf("  data      %s\n  cache     %s\n  logs      %s/log\n", p->data, p->cache, p->data);
 	printf("\nDeploy with 'dialtone push DIR'; 'dialtone help' lists the rest.\n");
+	fflush(stdout);
+}
+
+void ready_print_json(const struct platform *p, bool already)
+{
+	const char *port = strrchr(p->http, ':');
+	AUTO_FREE char *api = setup_local_url(p->api);
+	AUTO_FREE char *http = setup_local_url(p->http);
+	AUTO_FREE char *apps = xasprintf("http://APP.%s%s", p->domain, port);
+	json_t *out = json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:s}", "already_up", (int)already, "api", api, "http",
+				http, "domain", p->domain, "apps", apps, "data", p->data, "cache", p->cache);
+	print_json(out);
+	json_decref(out);
 	fflush(stdout);
 }

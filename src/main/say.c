@@ -1,6 +1,7 @@
 #include "main/say.h"
 
 #include "base/str.h"
+#include "cli/cli.h"
 
 #include <fcntl.h>
 
@@ -8,10 +9,7 @@
 
 int say_error(const struct err *err)
 {
-	fprintf(stderr, "error: %s\n", err->text);
-	if (err->hint[0])
-		fprintf(stderr, "hint: %s\n", err->hint);
-	return 1;
+	return cli_report(CLI_FAILED, err, NULL, NULL, NULL);
 }
 
 void say_log(const char *data, const char *part, unsigned lines)
@@ -21,7 +19,7 @@ void say_log(const char *data, const char *part, unsigned lines)
 	char text[TAIL_BYTES + 1];
 	off_t end = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
 	ssize_t n = end > 0 ? pread(fd, text, TAIL_BYTES, end > TAIL_BYTES ? end - TAIL_BYTES : 0) : 0;
-	if (n <= 0)
+	if (n <= 0 || cli_errors_as_json())
 		return;
 	text[n] = '\0';
 	char *from = text + n;

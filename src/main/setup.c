@@ -64,6 +64,20 @@ static bool domain_valid(const char *domain)
 	return true;
 }
 
+int setup_check(const struct setup_options *options, struct err *err)
+{
+	if (options->http && options->api && str_eq(options->http, options->api))
+		return err_set(err, -EINVAL, "--http and --api are both '%s'; they need different ports", options->http);
+	if (options->domain && !domain_valid(options->domain)) {
+		err_set(err, -EINVAL, "--domain '%s' is not a domain name", options->domain);
+		return err_hint(
+			err,
+			"lower-case letters, digits and '-' in labels joined by '.', for example apps.example.com");
+	}
+	return 0;
+}
+
+// The same of what is left when the options have been joined with what platform.json says.
 static int validate(const struct platform *p, struct err *err)
 {
 	struct address address;
@@ -73,17 +87,7 @@ static int validate(const struct platform *p, struct err *err)
 	r = address_parse(p->api, &address, err);
 	if (r < 0)
 		return err_wrap(err, "--api");
-	if (str_starts(p->http, "unix:") || str_starts(p->api, "unix:"))
-		return err_set(err, -EINVAL, "--http and --api take ADDR:PORT, not a path");
-	if (str_eq(p->http, p->api))
-		return err_set(err, -EINVAL, "--http and --api are both '%s'; they need different ports", p->http);
-	if (!domain_valid(p->domain)) {
-		err_set(err, -EINVAL, "--domain '%s' is not a domain name", p->domain);
-		return err_hint(
-			err,
-			"lower-case letters, digits and '-' in labels joined by '.', for example apps.example.com");
-	}
-	return 0;
+	return setup_check(&(struct setup_options){ .http = p->http, .api = p->api, .domain = p->domain }, err);
 }
 
 // Keeps the subnet of before unless this machine uses it for something else now.
@@ -225,7 +229,7 @@ int setup_write(const struct platform *platform, struct err *err)
 	if (r < 0)
 		return r;
 	ensure_home();
-	r = client_config_store(url, operator_token, err);
+	r = client_config_store(url, operator_token, platform->data, err);
 	if (r == 0)
 		give_config_to_owner();
 	return r;

@@ -9,8 +9,11 @@
 
 // As given on the command line; NULL: as before, or the default.
 struct setup_options {
-	const char *data, *cache, *http, *api, *domain;
+	const char *cache, *http, *api, *domain;
 };
+
+// -EINVAL: the options as given contradict each other or are wrong in themselves. Looks at nothing else.
+int setup_check(const struct setup_options *options, struct err *err);
 
 // DATA as an absolute path; with make, its folders are made. Heap.
 int setup_data(const char *data, bool make, char **ret, struct err *err);

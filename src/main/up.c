@@ -13,98 +13,94 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
 #define READY_MS 60000
+#define ROUTER_MS 5000
 
-static const char usage[] =
-	"usage: dialtone up [--data DIR] [--cache DIR] [--http ADDR:PORT] [--api ADDR:PORT] [--domain NAME] "
-	"[--detach]\n"
-	"\n"
-	"Starts the platform on this machine and keeps it running until Ctrl-C; applications outlive it.\n"
-	"\n"
-	"  --data DIR        where everything is kept (" PLATFORM_DATA_DEFAULT ")\n"
-	"  --cache DIR       packages, built stacks and runtimes; may be shared (" PLATFORM_CACHE_DEFAULT ")\n"
-	"  --http ADDR:PORT  where applications are served (" PLATFORM_HTTP_DEFAULT ")\n"
-	"  --api ADDR:PORT   where the platform API is (" PLATFORM_API_DEFAULT ")\n"
-	"  --domain NAME     applications are at APP.NAME (" PLATFORM_DOMAIN_DEFAULT ")\n"
-	"  --detach          return when everything is ready and run in the background\n";
-
-struct up_options {
-	struct setup_options setup;
-	bool detach, help;
+// One run of the command.
+struct up {
+	const struct cli *cli;
+	struct setup_options options;
+	bool detach;
+	struct platform platform;
+	struct err no_api; // code 0: none; why the control plane is not even waited for
+	const char *found; // what lived already, a sentence or ""
+	int lock_fd;
 };
 
-static int parse(int argc, char **argv, struct up_options *o)
-{
-	static const struct option options[] = {
-		{ "data", required_argument, NULL, 'd' },   { "cache", required_argument, NULL, 'c' },
-		{ "http", required_argument, NULL, 'h' },   { "api", required_argument, NULL, 'a' },
-		{ "domain", required_argument, NULL, 'n' }, { "detach", no_argument, NULL, 'b' },
-		{ "help", no_argument, NULL, '?' },         { 0 },
-	};
-	*o = (struct up_options){ .setup.data = PLATFORM_DATA_DEFAULT };
-	optind = 2; // behind the program and "up"
-	for (int at = 0, c; (c = getopt_long(argc, argv, "", options, &at)) != -1;) {
-		switch (c) {
-		case 'd':
-			o->setup.data = optarg;
-			break;
-		case 'c':
-			o->setup.cache = optarg;
-			break;
-		case 'h':
-			o->setup.http = optarg;
-			break;
-		case 'a':
-			o->setup.api = optarg;
-			break;
-		case 'n':
-			o->setup.domain = optarg;
-			break;
-		case 'b':
-			o->detach = true;
-			break;
-		default:
-			o->help = optind <= argc && str_eq(argv[optind - 1], "--help");
-			return o->help ? 0 : -EINVAL;
-		}
-	}
-	if (optind == argc)
-		return 0;
-	fprintf(stderr, "error: 'dialtone up' takes no '%s'\n", argv[optind]);
-	return -EINVAL;
-}
+enum outcome {
+	READY,
+	DEGRADED, // what ran before is served; the control plane is not there, and is tried again
+	FAILED,
+};
 
-static bool differs(const char *option, const char *given, const char *present)
+static bool differs(const char *option, const char *given, const char *present, struct err *err)
 {
 	if (!given || str_eq(given, present))
 		return false;
-	fprintf(stderr, "error: the platform is up with %s %s, not %s\n", option, present, given);
+	err_set(err, -EBUSY, "the platform is up with %s %s, not %s", option, present, given);
 	return true;
 }
 
-static int already_up(const char *data, const struct setup_options *options)
+// The control plane does not start, but instances run, and the router serves them as it last knew them.
+static bool is_served(const struct platform *p, pid_t supervisor)
 {
+	return running_count(p->data) && ready_wait_router(p, supervisor, ROUTER_MS, NULL) == 0;
+}
+
+static void print_served(void *arg)
+{
+	const struct platform *p = arg;
+	unsigned n = running_count(p->data);
+	AUTO_FREE char *http = setup_local_url(p->http);
+	fprintf(stderr,
+		"  still there: %u %s, served by the router at %s as it last knew them. Nothing can be changed and a "
+		"lost\n"
+		"  route does not come back until the rest is there; it is tried again every few seconds.\n",
+		n, n == 1 ? "instance runs" : "instances run", http);
+}
+
+static void say_degraded(const struct platform *p, const struct err *err)
+{
+	struct err all = { 0 };
+	AUTO_FREE char *option = running_data_option(p->data);
+	err_set(&all, err->code, "%s", err->text);
+	err_hint(&all,
+		 "%s; once that is mended the platform is complete by itself. 'dialtone down%s' stops the router too",
+		 err->hint[0] ? err->hint : "see the log", option);
+	cli_report(CLI_FAILED, &all, json_pack("{s:i, s:b}", "running", (int)running_count(p->data), "served", 1),
+		   print_served, (void *)p);
+}
+
+static int already_up(const char *data, const struct up *up)
+{
+	const struct setup_options *o = &up->options;
 	AUTO_PLATFORM struct platform p = { 0 };
 	struct err err = { 0 };
 	if (platform_load(data, &p, &err) < 0)
 		return say_error(&err);
-	if (differs("--http", options->http, p.http) || differs("--api", options->api, p.api) ||
-	    differs("--domain", options->domain, p.domain) || differs("--cache", options->cache, p.cache)) {
-		fprintf(stderr,
-			"hint: 'dialtone down --data %s' first (applications run on), then up with the new value\n",
-			data);
-		return 1;
-	}
-	if (ready_wait(&p, 0, READY_MS, &err) < 0)
+	if (differs("--http", o->http, p.http, &err) || differs("--api", o->api, p.api, &err) ||
+	    differs("--domain", o->domain, p.domain, &err) || differs("--cache", o->cache, p.cache, &err)) {
+		err_hint(&err, "'dialtone down --data %s' first (applications run on), then up with the new value",
+			 data);
 		return say_error(&err);
+	}
+	if (ready_wait(&p, 0, READY_MS, &err) < 0) {
+		if (!is_served(&p, 0))
+			return say_error(&err);
+		say_degraded(&p, &err);
+		return CLI_FAILED;
+	}
+	if (up->cli->json) {
+		ready_print_json(&p, true);
+		return CLI_OK;
+	}
 	printf("The platform is already up.\n\n");
 	ready_print(&p);
-	return 0;
+	return CLI_OK;
 }
 
 // Whether processes of an earlier up live that will be taken over, ports and all.
@@ -133,22 +129,33 @@ static int stop_outdated(const struct platform *p, struct err *err)
 	return same ? 0 : stop_platform(p->data, &stopped, err);
 }
 
-static int prepare(const char *data, const struct setup_options *options, struct platform *p, struct err *err)
+// A taken port of the API leaves no control plane, but what runs can be served all the same.
+static int check_ports(const struct platform *p, struct err *no_api, struct err *err)
 {
+	int r = check_port(p->http, "--http", err);
+	if (r < 0)
+		return r;
+	r = check_port(p->api, "--api", err);
+	if (r != -EADDRINUSE || !running_count(p->data))
+		return r;
+	*no_api = *err;
+	return 0;
+}
+
+static int prepare(const char *data, struct up *up, struct err *err)
+{
+	struct platform *p = &up->platform;
 	int r = check_machine(err);
 	if (r == 0)
-		r = setup_platform(data, options, p, err);
+		r = setup_platform(data, &up->options, p, err);
 	if (r == 0)
 		r = check_folder(p->data, "--data", err);
 	if (r == 0)
 		r = check_folder(p->cache, "--cache", err);
 	if (r == 0)
 		r = stop_outdated(p, err);
-	if (r == 0 && !is_part_alive(data)) {
-		r = check_port(p->http, "--http", err);
-		if (r == 0)
-			r = check_port(p->api, "--api", err);
-	}
+	if (r == 0 && !is_part_alive(data))
+		r = check_ports(p, &up->no_api, err);
 	return r == 0 ? setup_write(p, err) : r;
 }
 
@@ -169,22 +176,34 @@ static char *describe_found(const char *data)
 	return xstrdup("");
 }
 
-static int wait_and_print(const struct platform *p, pid_t supervisor, const char *found, const char *last)
+static enum outcome wait_and_print(const struct up *up, pid_t supervisor, const char *last)
 {
-	struct err err = { 0 };
-	if (ready_wait(p, supervisor, READY_MS, &err) < 0)
-		return say_error(&err);
-	printf("The platform is up.%s\n\n", found);
+	const struct platform *p = &up->platform;
+	struct err err = up->no_api;
+	if (err.code || ready_wait(p, supervisor, READY_MS, &err) < 0) {
+		if (!is_served(p, supervisor)) {
+			say_error(&err);
+			return FAILED;
+		}
+		say_degraded(p, &err);
+		return DEGRADED;
+	}
+	if (up->cli->json) {
+		ready_print_json(p, false);
+		return READY;
+	}
+	printf("The platform is up.%s\n\n", up->found);
 	ready_print(p);
 	printf("%s", last);
 	fflush(stdout);
-	return 0;
+	return READY;
 }
 
 // In the foreground this process supervises, and a child waits for readiness.
-static int run_foreground(const struct platform *p, int lock_fd, const char *found)
+static int run_foreground(const struct up *up)
 {
-	struct supervisor supervisor = { .platform = p, .lock_fd = lock_fd };
+	const struct platform *p = &up->platform;
+	struct supervisor supervisor = { .platform = p, .lock_fd = up->lock_fd };
 	supervise_prepare();
 	pid_t self = getpid();
 	pid_t child = fork();
@@ -196,16 +215,16 @@ static int run_foreground(const struct platform *p, int lock_fd, const char *fou
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		signal(SIGINT, SIG_IGN); // Ctrl-C: the supervisor ends this process when its turn comes
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(lock_fd);
-		exit(wait_and_print(p, self, found, "Ctrl-C stops the platform; applications run on.\n"));
+		close(up->lock_fd);
+		exit(wait_and_print(up, self, "Ctrl-C stops the platform; applications run on.\n") == FAILED);
 	}
 	supervisor.waiter = child;
 	int status = supervise(&supervisor);
 	AUTO_FREE char *running = running_text(p->data);
-	if (status == 0)
-		printf("\nThe platform is stopped.%s\n", running);
-	else
+	if (status != 0)
 		say_log(p->data, "keeper", 5);
+	else if (!up->cli->json)
+		printf("\nThe platform is stopped.%s\n", running);
 	return status;
 }
 
@@ -223,24 +242,25 @@ static void go_to_background(const struct platform *p, int lock_fd)
 }
 
 // With --detach a child supervises, and this process waits for readiness.
-static int run_detached(const struct platform *p, int lock_fd, const char *found)
+static int run_detached(const struct up *up)
 {
+	const struct platform *p = &up->platform;
 	pid_t child = fork();
 	if (child < 0)
 		return say_error(&(struct err){ .text = "cannot start a process: out of processes or memory" });
 	if (child == 0) {
-		struct supervisor supervisor = { .platform = p, .lock_fd = lock_fd };
+		struct supervisor supervisor = { .platform = p, .lock_fd = up->lock_fd };
 		supervise_prepare();
-		go_to_background(p, lock_fd);
+		go_to_background(p, up->lock_fd);
 		_exit(supervise(&supervisor));
 	}
-	close(lock_fd);
+	close(up->lock_fd);
 	AUTO_FREE char *option = running_data_option(p->data);
 	AUTO_FREE char *last = xasprintf("'dialtone down%s' stops the platform.\n", option);
-	int status = wait_and_print(p, child, found, last);
-	if (status != 0 && kill(child, SIGTERM) == 0)
+	enum outcome outcome = wait_and_print(up, child, last);
+	if (outcome == FAILED && kill(child, SIGTERM) == 0)
 		waitpid(child, NULL, 0);
-	return status;
+	return outcome == READY ? CLI_OK : CLI_FAILED;
 }
 
 // One who was killed a moment ago may still hold the lock: only who holds it for longer is up.
@@ -256,39 +276,45 @@ static int take_lock(const char *data, int *ret_fd, struct err *err)
 	return r;
 }
 
-static int up(const struct up_options *o, struct err *err)
+static int start(struct up *up, const char *given_data, struct err *err)
 {
 	AUTO_FREE char *data = NULL;
 	int r = check_root("up", err);
 	if (r == 0)
-		r = setup_data(o->setup.data, true, &data, err);
+		r = setup_data(given_data, true, &data, err);
 	if (r < 0)
 		return say_error(err);
-	int lock_fd = -1;
-	r = take_lock(data, &lock_fd, err);
+	r = take_lock(data, &up->lock_fd, err);
 	if (r == -EWOULDBLOCK)
-		return already_up(data, &o->setup);
-	AUTO_PLATFORM struct platform platform = { 0 };
+		return already_up(data, up);
 	if (r == 0)
-		r = prepare(data, &o->setup, &platform, err);
+		r = prepare(data, up, err);
 	if (r < 0)
 		return say_error(err);
 	AUTO_FREE char *found = describe_found(data);
-	return o->detach ? run_detached(&platform, lock_fd, found) : run_foreground(&platform, lock_fd, found);
+	up->found = found;
+	return up->detach ? run_detached(up) : run_foreground(up);
 }
 
-int up_main(int argc, char **argv)
+int command_up(struct cli *cli)
 {
-	struct up_options options;
-	if (parse(argc, argv, &options) < 0) {
-		fputs(usage, stderr);
-		return 2;
-	}
-	if (options.help) {
-		fputs(usage, stdout);
-		return 0;
-	}
-	log_init("up");
+	const char *data = cli_get(cli, "data");
 	struct err err = { 0 };
-	return up(&options, &err);
+	struct up up = {
+		.cli = cli,
+		.options = {
+			.cache = cli_get(cli, "cache"),
+			.http = cli_get(cli, "http"),
+			.api = cli_get(cli, "api"),
+			.domain = cli_get(cli, "domain"),
+		},
+		.detach = cli_get(cli, "detach") != NULL,
+		.lock_fd = -1,
+	};
+	if (setup_check(&up.options, &err) < 0)
+		return cli_report(CLI_USAGE, &err, NULL, NULL, NULL);
+	log_init("up");
+	int status = start(&up, data ? data : PLATFORM_DATA_DEFAULT, &err);
+	platform_clear(&up.platform);
+	return status;
 }

@@ -43,14 +43,19 @@ static void keeps_several(void **state UNUSED)
 	AUTO_CLIENT_CONFIG struct client_config current = { 0 };
 	AUTO_CLIENT_CONFIG struct client_config first = { 0 };
 	AUTO_CLIENT_CONFIG struct client_config other = { 0 };
-	assert_int_equal(client_config_store("http://127.0.0.1:7070", "one", &err), 0);
-	assert_int_equal(client_config_store("http://127.0.0.1:7071", "two", &err), 0);
+	assert_int_equal(client_config_store("http://127.0.0.1:7070", "one", "/data/one", &err), 0);
+	assert_int_equal(client_config_store("http://127.0.0.1:7071", "two", "/data/two", &err), 0);
 	assert_int_equal(client_config_load(NULL, &current, &err), 0);
 	assert_string_equal(current.address, "http://127.0.0.1:7071");
 	assert_string_equal(current.token, "two");
 	assert_string_equal(current.tenant, "default");
 	assert_int_equal(client_config_load("http://127.0.0.1:7070", &first, &err), 0);
 	assert_string_equal(first.token, "one");
+	assert_string_equal(first.data, "/data/one");
+	AUTO_CLIENT_CONFIG struct client_config spelled = { 0 };
+	assert_int_equal(client_config_load("http://localhost:7070/", &spelled, &err), 0);
+	assert_string_equal(spelled.address, "http://127.0.0.1:7070");
+	assert_string_equal(spelled.token, "one");
 	assert_int_equal(client_config_forget("http://127.0.0.1:7071", &err), 0);
 	assert_int_equal(client_config_load(NULL, &other, &err), 0);
 	assert_string_equal(other.token, "one");
@@ -88,7 +93,7 @@ static void damaged_file_is_named(void **state UNUSED)
 	assert_int_equal(file_write_atomic(path, "{\"x\":", 5, 0600, &err), 0);
 	assert_int_equal(client_config_load(NULL, &config, &err), -EINVAL);
 	assert_non_null(strstr(err.text, path));
-	assert_int_equal(client_config_store("http://127.0.0.1:7070", "t", &err), -EINVAL);
+	assert_int_equal(client_config_store("http://127.0.0.1:7070", "t", "/data", &err), -EINVAL);
 }
 
 static void escapes(void **state UNUSED)

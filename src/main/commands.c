@@ -1,0 +1,38 @@
+#include "main/commands.h"
+
+#include "model/platform.h"
+
+static const struct cli_option up_options[] = {
+	{ "data", 0, "DIR", "where everything is kept; default " PLATFORM_DATA_DEFAULT, CLI_TEXT },
+	{ "cache", 0, "DIR", "packages, built stacks and runtimes; may be shared; default " PLATFORM_CACHE_DEFAULT,
+	  CLI_TEXT },
+	{ "http", 0, "ADDR:PORT", "where applications are served; default " PLATFORM_HTTP_DEFAULT, CLI_LISTEN },
+	{ "api", 0, "ADDR:PORT", "where the platform's API is; default " PLATFORM_API_DEFAULT, CLI_LISTEN },
+	{ "domain", 0, "NAME", "applications are at APP.NAME; default " PLATFORM_DOMAIN_DEFAULT, CLI_TEXT },
+	{ "detach", 'd', NULL, "return when everything is ready and run in the background", CLI_TEXT },
+	{ 0 },
+};
+static const struct cli_option down_options[] = {
+	{ "data", 0, "DIR", "the platform's data directory; default " PLATFORM_DATA_DEFAULT, CLI_TEXT },
+	{ "apps", 0, NULL, "stop the applications too; nothing is left but data and cache", CLI_TEXT },
+	{ 0 },
+};
+static const struct cli_option doctor_options[] = {
+	{ "data", 0, "DIR", "the platform's data directory; default: of the one that 'up' started last", CLI_TEXT },
+	{ "api", 0, "URL", "the platform's API; default: of the one that 'up' started last", CLI_URL },
+	{ "cache", 0, "DIR", "content cache; default: the platform's", CLI_TEXT },
+	{ "deep", 0, NULL, "read every layer and every uploaded file, and compare them with their digests", CLI_TEXT },
+	{ 0 },
+};
+
+const struct cli_command machine_commands[] = {
+	{ "up", "", "Start the platform on this machine and keep it running until Ctrl-C; needs root", "This machine",
+	  0, 0, up_options, command_up, true, false,
+	  "What is given is remembered for the next 'up'. Applications that still run are taken over." },
+	{ "down", "", "Stop the platform on this machine; needs root", "This machine", 0, 0, down_options, command_down,
+	  true, false,
+	  "Applications run on, with one process that keeps their output; the next 'up' takes them over." },
+	{ "doctor", "", "Check this machine and its platform, and say what to mend", "This machine", 0, 0,
+	  doctor_options, command_doctor, true, false, NULL },
+	{ 0 },
+};
