@@ -38,7 +38,17 @@ class Bare:
         config = json.loads((scene.folder(instance) / "bundle" / "config.json").read_text())
         self.group = f"/dialtone-bench-{os.getpid()}"
         config["linux"]["cgroupsPath"] = self.group
+        self.own_scratch(config)
         (self.bundle / "config.json").write_text(json.dumps(config))
+
+    def own_scratch(self, config):
+        """Ordinary folders where the instance has a file system of its own: making that is the platform's work."""
+        for mount in config["mounts"]:
+            if "/bundle/scratch/" in mount["source"]:
+                folder = self.place / pathlib.Path(mount["source"]).name
+                folder.mkdir()
+                folder.chmod(0o777)
+                mount["source"] = str(folder)
 
     def crun(self, *words, **options):
         return subprocess.run(["crun", "--root", self.state, "--cgroup-manager=cgroupfs", *map(str, words)], **options)

@@ -152,6 +152,13 @@ static int end_all(struct container_host *host, const char *data, struct err *er
 	return r;
 }
 
+// What was begun, and is not in crun's list yet.
+static void remove_begun(const char *data, const char *id, void *arg)
+{
+	AUTO_FREE char *dir = xasprintf("%s/node/instances/%s", data, id);
+	container_delete(arg, id, dir, 0, NULL);
+}
+
 static int end_containers(const struct container_host_config *config, struct err *err)
 {
 	CLEANUP(members_clear) struct members members = { 0 };
@@ -161,6 +168,7 @@ static int end_containers(const struct container_host_config *config, struct err
 	if (r < 0)
 		return r;
 	r = end_all(host, config->data, err);
+	each_instance(config->data, remove_begun, host);
 	container_host_close(host);
 	return r;
 }

@@ -3,6 +3,7 @@
 #include "agent/container/identity.h"
 #include "agent/container/layers.h"
 #include "agent/container/oci.h"
+#include "agent/container/scratch.h"
 #include "base/buf.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -19,6 +20,7 @@ void bundle_init(struct bundle *bundle, const char *dir)
 	bundle->path = xasprintf("%s/bundle", dir);
 	bundle->rootfs = xasprintf("%s/rootfs", bundle->path);
 	bundle->parts = xasprintf("%s/parts", bundle->path);
+	bundle->scratch = xasprintf("%s/scratch", bundle->path);
 	bundle->top = xasprintf("%s/top", bundle->path);
 }
 
@@ -27,6 +29,7 @@ void bundle_clear(struct bundle *bundle)
 	free(bundle->path);
 	free(bundle->rootfs);
 	free(bundle->parts);
+	free(bundle->scratch);
 	free(bundle->top);
 }
 
@@ -75,7 +78,7 @@ static int write_etc(const struct bundle *bundle, const struct container_spec *s
 int bundle_write(const struct bundle *bundle, const struct container_host *host, const struct container_spec *spec,
 		 struct err *err)
 {
-	const char *const folders[] = { bundle->path, bundle->rootfs, bundle->parts, bundle->top };
+	const char *const folders[] = { bundle->path, bundle->rootfs, bundle->parts, bundle->scratch, bundle->top };
 	for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
 		int r = make_folder(folders[i], err);
 		if (r < 0)
@@ -90,6 +93,7 @@ int bundle_write(const struct bundle *bundle, const struct container_host *host,
 	struct oci_setting setting = {
 		.cgroup = cgroup,
 		.filter = host->filter,
+		.scratch = host->scratch ? bundle->scratch : NULL,
 		.files_limit = host->files_limit,
 		.limits = host->limits,
 	};
@@ -98,8 +102,8 @@ int bundle_write(const struct bundle *bundle, const struct container_host *host,
 	return r < 0 ? r : write_file(bundle->path, "config.json", config, err);
 }
 
-int bundle_mount(const struct bundle *bundle, const struct container_host *host, const struct container_spec *spec,
-		 struct err *err)
+static int mount_layers(const struct bundle *bundle, const struct container_host *host,
+			const struct container_spec *spec, struct err *err)
 {
 	AUTO_CLOSE int identity = identity_userns_open(identity_base(spec->address), spec->uid, spec->gid);
 	if (identity < 0)
@@ -116,13 +120,39 @@ int bundle_mount(const struct bundle *bundle, const struct container_host *host,
 				 .owner = identity_base(spec->address),
 				 .identity_fd = identity };
 
+	return layers_mount(&layers, bundle->rootfs, bundle->parts, err);
+}
+
+static int mount_scratch(const struct bundle *bundle, const struct container_host *host,
+			 const struct container_spec *spec, struct err *err)
+{
+	if (!host->scratch)
+		return 0;
+	uint32_t base = identity_base(spec->address);
+	struct scratch_owner owner = {
+		.root = identity_outside(base, spec->uid, 0),
+		.root_group = identity_outside(base, spec->gid, 0),
+		.uid = identity_outside(base, spec->uid, spec->uid),
+		.gid = identity_outside(base, spec->gid, spec->gid),
+	};
+	AUTO_FREE char *image = xasprintf("%s/scratch.ext4", bundle->path);
+	return scratch_mount(host->scratch, image, oci_scratch_bytes(spec), &owner, bundle->scratch, err);
+}
+
+int bundle_mount(const struct bundle *bundle, const struct container_host *host, const struct container_spec *spec,
+		 struct err *err)
+{
 	int r = bundle_unmount(bundle, err); // of an attempt that was cut short
-	return r < 0 ? r : layers_mount(&layers, bundle->rootfs, bundle->parts, err);
+	if (r == 0)
+		r = mount_layers(bundle, host, spec, err);
+	return r < 0 ? r : mount_scratch(bundle, host, spec, err);
 }
 
 int bundle_unmount(const struct bundle *bundle, struct err *err)
 {
-	int r = layers_unmount(bundle->rootfs, err);
+	int r = layers_unmount(bundle->scratch, err);
+	if (r == 0)
+		r = layers_unmount(bundle->rootfs, err);
 	return r < 0 ? r : layers_unmount(bundle->parts, err);
 }
 

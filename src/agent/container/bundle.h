@@ -1,11 +1,11 @@
-// An instance's bundle on disk: DIR/bundle with config.json, rootfs/ (mount point), parts/ (see layers_mount) and top/,
-// the instance's own layer with etc/hosts, etc/hostname and etc/resolv.conf.
+// An instance's bundle on disk: DIR/bundle with config.json, the mount points rootfs/, parts/ (see layers_mount) and
+// scratch/, and top/, the instance's own layer with etc/hosts, etc/hostname and etc/resolv.conf.
 #pragma once
 
 #include "agent/container/host.h"
 
 struct bundle {
-	char *path, *rootfs, *parts, *top;
+	char *path, *rootfs, *parts, *scratch, *top;
 };
 
 void bundle_init(struct bundle *bundle, const char *dir);

@@ -21,7 +21,7 @@ struct container_host;
 
 struct container_host_config {
 	const char *platform; // id: 1 to 8 of a-z and 0-9
-	const char *data;     // DATA: crun's state goes to DATA/node/crun, shared pieces to DATA/node/base
+	const char *data;     // DATA: crun's state goes to DATA/node/crun, shared pieces to DATA/node/{base,scratch}
 	const char *subnet;   // "100.64.16.0/20"; two platforms of a machine must not overlap
 };
 
@@ -40,6 +40,10 @@ int container_check_folder(const char *folder, struct err *err);
 int container_host_open(const struct container_host_config *config, const struct container_member *members,
 			size_t n_members, struct container_host **ret_host, struct err *err);
 
+// Why scratch (/tmp and /run of instances) is in memory on this machine and counts as the instances'; NULL: it is on disk,
+// as it should be.
+const struct err *container_host_scratch_err(const struct container_host *host);
+
 // Puts back what others took away from this machine's network: a reload of its nftables rules removes ours too, and
 // with them what separates instances. Cheap when nothing is missing: call it every few seconds. 1: something was
 // missing.
@@ -48,7 +52,8 @@ int container_host_repair(struct container_host *host, struct err *err);
 // Leaves everything in place for the next open. NULL is fine.
 void container_host_close(struct container_host *host);
 
-// Kills and deletes every container of the platform, then removes bridge, tables, cgroup and crun's state. For
+// Kills and deletes every container of the platform, then removes bridge, tables, cgroup and crun's state; none of
+// their loop devices is left. For
 // `down --apps`. Nothing there is success. The instance directories stay.
 int container_host_remove(const struct container_host_config *config, struct err *err);
 
@@ -74,7 +79,7 @@ struct container_spec {
 	const char *hostname;     // NULL: the id
 	uint32_t uid, gid;        // inside; not 0 for applications
 
-	uint64_t memory_bytes, disk_bytes; // disk: of /tmp, which is memory and counts as such; 0: 64 MiB
+	uint64_t memory_bytes, disk_bytes; // disk: of /tmp and /run together; 0: 64 MiB
 	uint32_t cpu_millis;               // thousandths of a core; 0: no limit
 	uint32_t pids;                     // 0: 512
 

@@ -4,6 +4,7 @@
 #include "agent/container/crun.h"
 #include "agent/container/identity.h"
 #include "agent/container/layers.h"
+#include "agent/container/scratch.h"
 #include "agent/container/syscalls.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -55,6 +56,14 @@ static int open_folders(struct container_host *host, const char *data, struct er
 	return r;
 }
 
+// Not every machine has loop devices: without them scratch is as bounded, and in memory.
+static void open_scratch(struct container_host *host, const char *data)
+{
+	AUTO_FREE char *folder = xasprintf("%s/node/scratch", data);
+	if (scratch_open(folder, &host->scratch_err) == 0)
+		host->scratch = TAKE_PTR(folder);
+}
+
 static int find_crun(struct err *err)
 {
 	AUTO_FREE char *folders = xstrdup(CRUN_PATH);
@@ -84,6 +93,8 @@ static int open_parts(struct container_host *host, const char *data, const struc
 		r = link_open_bridge(&host->net, err);
 	if (r == 0)
 		r = firewall_open(&host->firewall, &host->net, members, n, err);
+	if (r == 0)
+		open_scratch(host, data);
 	return r;
 }
 
@@ -124,6 +135,7 @@ void container_host_close(struct container_host *host)
 	free(host->platform);
 	free(host->crun_root);
 	free(host->base);
+	free(host->scratch);
 	free(host->filter);
 	free(host);
 }
@@ -137,6 +149,11 @@ int container_host_repair(struct container_host *host, struct err *err)
 	r = firewall_repair(&host->firewall, err);
 	pthread_mutex_unlock(&host->lock);
 	return r;
+}
+
+const struct err *container_host_scratch_err(const struct container_host *host)
+{
+	return host->scratch ? NULL : &host->scratch_err;
 }
 
 uint32_t container_host_gateway(const struct container_host *host)
@@ -153,6 +170,14 @@ static int remove_containers(struct container_host *host, struct err *err)
 		r = container_delete(host, entries[i].id, NULL, 0, err);
 	free(entries);
 	return r;
+}
+
+static int remove_scratch(const char *data, struct err *err)
+{
+	AUTO_FREE char *node = xasprintf("%s/node", data);
+	AUTO_FREE char *scratch = xasprintf("%s/scratch", node);
+	int r = scratch_wait_gone(node, err);
+	return r < 0 ? r : tree_remove(scratch, err);
 }
 
 int container_host_remove(const struct container_host_config *config, struct err *err)
@@ -177,6 +202,8 @@ int container_host_remove(const struct container_host_config *config, struct err
 	char group[CGROUP_PATH_SIZE];
 	cgroup_path(config->platform, NULL, group);
 	r = cgroup_remove(host.cgroups, group, err);
+	if (r == 0)
+		r = remove_scratch(config->data, err);
 	if (r == 0)
 		r = firewall_remove_tables(config->platform, err);
 	if (r == 0)

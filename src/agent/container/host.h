@@ -12,7 +12,10 @@ struct container_host {
 	char *platform;
 	char *crun_root; // crun's state
 	char *base;      // directory: the layer on top of every other, with mount points and the init
-	char *filter;    // system calls, compiled, base64
+	char *scratch;   // directory with the file systems that instances' scratch is copied from; NULL: scratch is in
+			 // memory
+	struct err scratch_err; // why it is
+	char *filter;           // system calls, compiled, base64
 	struct link_net net;
 	enum cgroup_version cgroups;
 	struct cgroup_limits limits;

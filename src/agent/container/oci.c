@@ -1,13 +1,13 @@
 #include "agent/container/oci.h"
 
 #include "agent/container/identity.h"
+#include "agent/container/scratch.h"
 #include "base/str.h"
 
 #include <errno.h>
 #include <jansson.h>
 
 enum { DEFAULT_PIDS = 512, CPU_PERIOD_US = 100000, FILE_BLOCK = 4096, SPARE_INODES = 1024 };
-static const uint64_t DEFAULT_SCRATCH = 64ull << 20;
 
 // clang-format off
 static const char *const masked[] = {
@@ -104,8 +104,14 @@ static void add_mount(json_t *mounts, const char *target, const char *type, cons
 						type, "options", list));
 }
 
+uint64_t oci_scratch_bytes(const struct container_spec *spec)
+{
+	static const uint64_t preset = 64ull << 20;
+	return spec->disk_bytes ? spec->disk_bytes : preset;
+}
+
 // A file system in memory with a bound on bytes and on files.
-static void add_scratch(json_t *mounts, const char *target, const char *flags, uint64_t bytes)
+static void add_memory(json_t *mounts, const char *target, const char *flags, uint64_t bytes)
 {
 	AUTO_FREE char *options =
 		xasprintf("nosuid,nodev,%s,size=%llu,nr_inodes=%llu", flags, (unsigned long long)bytes,
@@ -127,24 +133,47 @@ static int add_binds(json_t *mounts, const struct container_spec *spec, struct e
 	return 0;
 }
 
-static int add_mounts(json_t *config, const struct container_spec *spec, struct err *err)
+static int add_bind(json_t *mounts, const char *source, const char *target, const char *noexec)
+{
+	json_t *mount = json_pack("{s:s, s:s, s:s, s:[s, s, s, s, s*]}", "destination", target, "type", "bind",
+				  "source", source, "options", "bind", "nosuid", "nodev", "noatime", noexec);
+	return mount ? json_array_append_new(mounts, mount) : -EINVAL;
+}
+
+static int add_scratch_on_disk(json_t *mounts, const char *scratch, struct err *err)
+{
+	AUTO_FREE char *tmp = xasprintf("%s/%s", scratch, SCRATCH_TMP);
+	AUTO_FREE char *run = xasprintf("%s/%s", scratch, SCRATCH_RUN);
+	if (add_bind(mounts, tmp, "/tmp", NULL) < 0 || add_bind(mounts, run, "/run", "noexec") < 0)
+		return err_set(err, -EINVAL, "path of the instance's folder is not UTF-8 text");
+	return 0;
+}
+
+static void add_scratch_in_memory(json_t *mounts, const struct container_spec *spec)
+{
+	add_memory(mounts, "/tmp", "mode=1777", oci_scratch_bytes(spec));
+	AUTO_FREE char *owned = xasprintf("noexec,mode=755,uid=%u,gid=%u", spec->uid, spec->gid);
+	add_memory(mounts, "/run", owned, 4 << 20);
+}
+
+static int add_mounts(json_t *config, const struct container_spec *spec, const char *scratch, struct err *err)
 {
 	json_t *mounts = json_array();
 	json_object_set_new(config, "mounts", mounts);
-	uint64_t scratch = spec->disk_bytes ? spec->disk_bytes : DEFAULT_SCRATCH;
 
 	add_mount(mounts, "/proc", "proc", "nosuid,noexec,nodev");
 	add_mount(mounts, "/dev", "tmpfs", "nosuid,noexec,strictatime,mode=755,size=64k,nr_inodes=256");
 	add_mount(mounts, "/dev/pts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620");
-	add_scratch(mounts, "/dev/shm", "noexec,mode=1777", 64 << 20);
+	add_memory(mounts, "/dev/shm", "noexec,mode=1777", 64 << 20);
 	// Without a network namespace of its own a container gets no sysfs: only the machine's would be there.
 	if (!spec->host_network)
 		add_mount(mounts, "/sys", "sysfs", "nosuid,noexec,nodev,ro");
-	add_scratch(mounts, "/tmp", "mode=1777", scratch);
-
-	AUTO_FREE char *owned = xasprintf("noexec,mode=755,uid=%u,gid=%u", spec->uid, spec->gid);
-	add_scratch(mounts, "/run", owned, 4 << 20);
-	return add_binds(mounts, spec, err);
+	int r = 0;
+	if (scratch)
+		r = add_scratch_on_disk(mounts, scratch, err);
+	else
+		add_scratch_in_memory(mounts, spec);
+	return r < 0 ? r : add_binds(mounts, spec, err);
 }
 
 static json_t *mapping(uint32_t base, uint32_t id)
@@ -244,7 +273,7 @@ int oci_config(const struct container_spec *spec, const struct oci_setting *sett
 	int r = add_process(config, spec, setting, err);
 	if (r < 0)
 		return r;
-	r = add_mounts(config, spec, err);
+	r = add_mounts(config, spec, setting->scratch, err);
 	if (r < 0)
 		return r;
 	add_linux(config, spec, setting);
