@@ -25,6 +25,8 @@ const struct own_answer answer_too_slow = { 504, "timeout", "The instance did no
 					    "'dialtone logs' shows what it is busy with." };
 const struct own_answer answer_client_late = { 408, "slow-request", "The rest of the request did not come in time.",
 					       "The instance was still waiting for it." };
+const struct own_answer answer_head_late = { 408, "slow-request", "The request's head did not come in time.",
+					     "It was not passed on." };
 const struct own_answer answer_overloaded = { 503, "overloaded", "This router has no free connections.",
 					      "Its operator sees more in the router's log." };
 

@@ -18,7 +18,7 @@ void answer_write(struct buf *out, const struct own_answer *answer, bool html, b
 
 extern const struct own_answer answer_no_route, answer_no_table, answer_no_proxy, answer_dishonest;
 extern const struct own_answer answer_connect_failed, answer_broke_off, answer_bad_answer, answer_too_slow;
-extern const struct own_answer answer_client_late, answer_overloaded;
+extern const struct own_answer answer_client_late, answer_head_late, answer_overloaded;
 
 // Why a route has no instance that could answer.
 const struct own_answer *answer_nothing_ready(enum route_state state);

@@ -11,10 +11,6 @@
 #define OUT_MAX (4 << 20)
 #define TO_UP_HIGH (128 << 10)
 
-#define HEAD_MS 10000  // for a request's head, from its first byte
-#define IDLE_MS 75000  // between requests
-#define TAKE_MS 300000 // for the client to take some of what is left of an answer
-#define LINGER_MS 2000
 #define KEEP_SIZE (64 << 10) // of an emptied buffer; what is idle keeps none
 
 static void downstream_ready(struct poll *poll, int events);
@@ -52,7 +48,7 @@ void downstream_new(struct worker *worker, int fd, const struct address *peer)
 		return;
 	}
 	c->events = POLL_READ;
-	downstream_allow(c, HEAD_MS);
+	downstream_allow(c, c->worker->limits.head_ms);
 	list_append(&worker->clients, &c->link);
 	worker->n_clients++;
 	worker->counters.connections++;
@@ -61,6 +57,13 @@ void downstream_new(struct worker *worker, int fd, const struct address *peer)
 void downstream_allow(struct downstream *c, uint64_t ms)
 {
 	c->deadline_ms = loop_now_ms(c->worker->loop) + ms;
+}
+
+// Between requests: for the client to take what is left of an answer, or to ask again.
+static void allow_next(struct downstream *c)
+{
+	const struct limits *limits = &c->worker->limits;
+	downstream_allow(c, buf_len(&c->out) ? limits->transfer_ms : limits->idle_ms);
 }
 
 void downstream_close(struct downstream *c)
@@ -96,7 +99,10 @@ void downstream_update(struct downstream *c)
 {
 	if (c->closed)
 		return;
-	int events = (may_read(c) ? POLL_READ : 0) | (buf_len(&c->out) ? POLL_WRITE : 0);
+	bool at_work = c->state == DOWN_CONNECT || c->state == DOWN_EXCHANGE;
+	int events = may_read(c) ? POLL_READ : at_work ? POLL_HANGUP : 0;
+	if (buf_len(&c->out))
+		events |= POLL_WRITE;
 	if (events != c->events)
 		poll_set(&c->poll, events);
 	c->events = events;
@@ -107,7 +113,7 @@ void downstream_update(struct downstream *c)
 static void linger(struct downstream *c)
 {
 	c->state = DOWN_LINGER;
-	downstream_allow(c, LINGER_MS);
+	downstream_allow(c, c->worker->limits.linger_ms);
 	buf_clear(&c->in);
 	shutdown(c->poll.fd, SHUT_WR);
 }
@@ -123,7 +129,7 @@ static void taken(struct downstream *c)
 	if (c->state == DOWN_EXCHANGE)
 		exchange_taken(c);
 	else if (is_idle(c) || (c->state == DOWN_HEAD && c->close_after))
-		downstream_allow(c, buf_len(&c->out) ? TAKE_MS : IDLE_MS);
+		allow_next(c);
 }
 
 static void all_taken(struct downstream *c)
@@ -164,7 +170,7 @@ void downstream_next(struct downstream *c)
 	if (c->closed)
 		return;
 	c->state = DOWN_HEAD;
-	downstream_allow(c, buf_len(&c->out) ? TAKE_MS : IDLE_MS);
+	allow_next(c);
 	if (c->worker->draining)
 		c->close_after = true;
 	if (!buf_len(&c->in) && !http1_parser_in_message(&c->parser))
@@ -179,6 +185,13 @@ void downstream_next(struct downstream *c)
 	downstream_update(c);
 }
 
+static void answer_last(struct downstream *c, const struct own_answer *answer)
+{
+	answer_write(&c->out, answer, false, false, true);
+	c->close_after = true;
+	downstream_flush(c);
+}
+
 // Answers what is no request. Behind an answer that has begun no other can stand.
 static void refuse(struct downstream *c)
 {
@@ -191,9 +204,7 @@ static void refuse(struct downstream *c)
 		.reason = c->parser.reason,
 		.advice = "The request does not follow RFC 9112; it was not passed on.",
 	};
-	answer_write(&c->out, &answer, false, false, true);
-	c->close_after = true;
-	downstream_flush(c);
+	answer_last(c, &answer);
 }
 
 // True while the connection can take another event of the parser.
@@ -230,7 +241,7 @@ static void process(struct downstream *c, const char *bytes, size_t n)
 	while (parses_on(c) || (c->close_after && c->x.active && !c->x.request_done && !c->closed)) {
 		size_t used = 0;
 		if (n && is_idle(c))
-			downstream_allow(c, HEAD_MS);
+			downstream_allow(c, c->worker->limits.head_ms);
 		enum http1_event event = http1_parse(&c->parser, bytes, n, &used);
 		bytes += used;
 		n -= used;
@@ -285,9 +296,14 @@ static void read_input(struct downstream *c)
 static void downstream_ready(struct poll *poll, int events)
 {
 	struct downstream *c = CONTAINER_OF(poll, struct downstream, poll);
+	bool only_hangup = c->events & POLL_HANGUP;
 	if (events & POLL_WRITE)
 		downstream_flush(c);
-	if (!c->closed && (events & POLL_READ))
+	if (c->closed || !(events & POLL_READ))
+		return;
+	if (only_hangup)
+		downstream_close(c); // as at the end of its input
+	else
 		read_input(c);
 }
 
@@ -295,13 +311,10 @@ static void past_deadline(struct downstream *c)
 {
 	switch (c->state) {
 	case DOWN_HEAD:
-		if (http1_parser_in_message(&c->parser) && !c->close_after) {
-			c->parser.status = 408;
-			c->parser.reason = "the request's head did not come in time";
-			refuse(c);
-			return;
-		}
-		downstream_close(c);
+		if (http1_parser_in_message(&c->parser) && !c->close_after)
+			answer_last(c, &answer_head_late);
+		else
+			downstream_close(c);
 		return;
 	case DOWN_CONNECT:
 	case DOWN_EXCHANGE:
@@ -344,7 +357,7 @@ void downstreams_drain(struct worker *worker)
 	LIST_EACH(c, &worker->clients, link) {
 		if (is_idle(c) && !buf_len(&c->out))
 			downstream_close(c);
-		else
-			c->close_after = c->close_after || c->state != DOWN_TUNNEL;
+		else if (is_idle(c) || (c->x.active && c->state != DOWN_TUNNEL))
+			c->close_after = true; // one whose request's head is still coming gets its answer first
 	}
 }

@@ -12,8 +12,8 @@ struct exchange {
 	bool active;
 	struct table *table; // by which it was routed: a reference
 	const struct route *route;
-	struct upstream_connection *up; // NULL: between two attempts
-	struct upstream *tried[TRIES_MAX];
+	struct upstream_connection *up;    // NULL: between two attempts
+	struct upstream *tried[TRIES_MAX]; // references
 	uint32_t n_tried;
 	struct buf to_up; // request bytes; the first `sent` of them have left for the current attempt
 	size_t sent;

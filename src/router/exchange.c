@@ -8,11 +8,6 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define CONNECT_MS 2000
-#define REQUEST_MS 60000 // between bytes of the request's body
-#define ANSWER_MS 120000 // from the request's end until the head of the answer
-#define BYTES_MS 300000  // between bytes of the answer, either to come or to be taken by the client
-
 static void attempt(struct downstream *c);
 static void upstream_ready(struct poll *poll, int events);
 
@@ -25,8 +20,11 @@ static bool waits_for_client(const struct exchange *x)
 static void moved(struct downstream *c)
 {
 	const struct exchange *x = &c->x;
+	const struct limits *limits = &c->worker->limits;
 	if (c->state == DOWN_EXCHANGE)
-		downstream_allow(c, x->response_begun ? BYTES_MS : waits_for_client(x) ? REQUEST_MS : ANSWER_MS);
+		downstream_allow(c, x->response_begun     ? limits->transfer_ms
+				    : waits_for_client(x) ? limits->body_ms
+							  : limits->answer_ms);
 }
 
 static bool is_idempotent(const char *method)
@@ -42,6 +40,8 @@ static void forget(struct downstream *c)
 {
 	struct exchange *x = &c->x;
 	table_unref(x->table);
+	while (x->n_tried)
+		upstream_unref(x->tried[--x->n_tried]);
 	struct buf keep = x->to_up;
 	buf_reset(&keep);
 	*x = (struct exchange){ .downstream = c, .to_up = keep };
@@ -83,6 +83,26 @@ static void answer_own(struct downstream *c, const struct own_answer *answer)
 	downstream_next(c);
 }
 
+static const struct route *find_route(const struct table *table, const struct http_request *request)
+{
+	return table_find(table, request->host, str_eq(request->path, "*") ? "/" : request->path); // OPTIONS *
+}
+
+// A further attempt goes by the newest table, if that has instances for it: all of an older one may be gone.
+static void route_anew(struct downstream *c)
+{
+	struct exchange *x = &c->x;
+	struct table *newest = c->worker->table;
+	if (newest == x->table)
+		return;
+	const struct route *route = find_route(newest, &c->parser.request);
+	if (!route || !route->n)
+		return;
+	table_unref(x->table);
+	x->table = table_ref(newest);
+	x->route = route;
+}
+
 void exchange_begin(struct downstream *c)
 {
 	struct exchange *x = &c->x;
@@ -107,8 +127,7 @@ void exchange_begin(struct downstream *c)
 
 	struct table *table = c->worker->table;
 	const struct own_answer *fault = NULL;
-	const char *path = str_eq(request->path, "*") ? "/" : request->path; // OPTIONS *
-	x->route = table ? table_find(table, request->host, path) : NULL;
+	x->route = table ? find_route(table, request) : NULL;
 	if (str_eq(request->method, "CONNECT"))
 		fault = &answer_no_proxy;
 	else if (!x->route)
@@ -132,6 +151,7 @@ static void next_attempt(struct downstream *c, const struct own_answer *why)
 	release(x, false);
 	x->sent = 0;
 	x->sent_any = x->write_broken = false;
+	route_anew(c);
 	if (x->n_tried == TRIES_MAX || !upstream_choose(x->route->upstreams, x->route->n, x->tried, x->n_tried)) {
 		answer_own(c, why);
 		return;
@@ -157,7 +177,7 @@ static void attempt(struct downstream *c)
 			answer_own(c, &answer_connect_failed);
 			return;
 		}
-		x->tried[x->n_tried++] = u;
+		x->tried[x->n_tried++] = upstream_ref(u);
 		x->up = upstream_connect(u, x, !x->replayable, upstream_ready);
 		if (x->up)
 			break;
@@ -169,7 +189,7 @@ static void attempt(struct downstream *c)
 	}
 	http1_parser_answers(&x->up->parser, c->parser.request.method);
 	c->state = x->up->connected ? DOWN_EXCHANGE : DOWN_CONNECT;
-	downstream_allow(c, CONNECT_MS);
+	downstream_allow(c, c->worker->limits.connect_ms);
 	moved(c);
 	if (x->up->connected)
 		exchange_flush(c);
@@ -275,7 +295,7 @@ static void broken(struct downstream *c, const struct own_answer *why)
 		// first.
 		bool others = upstream_choose(x->route->upstreams, x->route->n, x->tried, x->n_tried);
 		if (x->n_tried && !x->broke && !others)
-			x->n_tried--;
+			upstream_unref(x->tried[--x->n_tried]);
 	} else {
 		upstream_note_failure(u);
 	}
@@ -387,6 +407,7 @@ static void take_answer(struct downstream *c, const char *bytes, size_t n)
 {
 	struct exchange *x = &c->x;
 	enum http1_event event;
+	bool came = false; // bytes of an unfinished head buy no time
 	x->heard = true;
 	do {
 		size_t used = 0;
@@ -395,8 +416,10 @@ static void take_answer(struct downstream *c, const char *bytes, size_t n)
 		n -= used;
 		if (!answer_event(c, event, bytes, n))
 			return;
+		came = came || event != HTTP1_NEED;
 	} while (event != HTTP1_NEED);
-	moved(c);
+	if (came)
+		moved(c);
 	downstream_flush(c);
 }
 

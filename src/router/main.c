@@ -14,8 +14,6 @@
 #define ACCEPT_AT_ONCE 64
 #define FILES_FOR_ITSELF 64 // of the descriptors; the others are for clients and, as many, for instances
 #define SWEEP_MS 250
-#define UPSTREAM_IDLE_MS 50000
-#define DRAIN_MS 30000
 
 struct router {
 	struct loop *loop;
@@ -85,7 +83,7 @@ static void on_sweep(struct timer *timer)
 {
 	struct router *router = CONTAINER_OF(timer, struct router, sweep);
 	downstreams_check(&router->worker);
-	upstreams_sweep(&router->worker.upstreams, UPSTREAM_IDLE_MS);
+	upstreams_sweep(&router->worker.upstreams, router->worker.limits.instance_idle_ms);
 	accept_again(router);
 	bool over = router->drain_until_ms &&
 		    (!router->worker.n_clients || loop_now_ms(router->loop) >= router->drain_until_ms);
@@ -101,7 +99,7 @@ static void on_terminate(struct signal *signal)
 		return;
 	log_info("stopping clients=%u", router->worker.n_clients);
 	poll_stop(&router->listener);
-	router->drain_until_ms = loop_now_ms(router->loop) + DRAIN_MS;
+	router->drain_until_ms = loop_now_ms(router->loop) + router->worker.limits.drain_ms;
 	downstreams_drain(&router->worker);
 	timer_set(&router->sweep, 1);
 }
@@ -160,12 +158,14 @@ static int run(const char *data, int listen_fd)
 {
 	struct err err = { 0 };
 	AUTO_PLATFORM struct platform platform = { 0 };
-	if (platform_load(data, &platform, &err) < 0) {
-		log_error("cannot start error=\"%s\"", err.text);
+	struct limits limits;
+	if (platform_load(data, &platform, &err) < 0 || limits_parse(getenv(LIMITS_VARIABLE), &limits, &err) < 0) {
+		log_error("cannot start error=\"%s\" hint=\"%s\"", err.text, err.hint);
 		return 1;
 	}
 	struct router *router = xcalloc(1, sizeof(*router));
 	router->loop = loop_new();
+	router->worker.limits = limits;
 	router->listen_fd = listen_fd;
 	router->clients_max = raise_file_limit();
 	init_worker(router);

@@ -2,14 +2,12 @@
 
 #include <sys/socket.h>
 
-#define TUNNEL_MS 3600000 // without a byte either way
-
 void switched_start(struct downstream *c, const char *bytes, size_t n)
 {
 	struct exchange *x = &c->x;
 	c->state = DOWN_TUNNEL;
 	c->close_after = false;
-	downstream_allow(c, TUNNEL_MS);
+	downstream_allow(c, c->worker->limits.tunnel_ms);
 	buf_consume(&x->to_up, x->sent);
 	x->sent = 0;
 	bool room = buf_add(&c->out, bytes, n) == 0 &&
@@ -26,7 +24,7 @@ void switched_start(struct downstream *c, const char *bytes, size_t n)
 
 void switched_from_client(struct downstream *c, const char *bytes, size_t n)
 {
-	downstream_allow(c, TUNNEL_MS);
+	downstream_allow(c, c->worker->limits.tunnel_ms);
 	if (buf_add(&c->x.to_up, bytes, n) < 0)
 		downstream_close(c);
 	else
@@ -35,7 +33,7 @@ void switched_from_client(struct downstream *c, const char *bytes, size_t n)
 
 void switched_from_up(struct downstream *c, const char *bytes, size_t n)
 {
-	downstream_allow(c, TUNNEL_MS);
+	downstream_allow(c, c->worker->limits.tunnel_ms);
 	if (buf_add(&c->out, bytes, n) < 0)
 		downstream_close(c);
 	else

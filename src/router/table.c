@@ -12,7 +12,8 @@ static int by_host_then_path(const void *left, const void *right)
 		return order;
 	if (a->path_len != b->path_len)
 		return a->path_len < b->path_len ? 1 : -1;
-	return strcmp(a->path, b->path);
+	order = strcmp(a->path, b->path);
+	return order ? order : strcmp(a->app, b->app); // the same address twice: always the same one wins
 }
 
 static void lower(char *text)

@@ -14,9 +14,8 @@ struct upstream *upstreams_get(struct upstreams *set, const char *id, const char
 	AUTO_FREE char *key = xasprintf("%s %s", id, address);
 	struct upstream *u = map_get(&set->by_id, key);
 	if (u) {
-		u->refs++;
 		u->current = true;
-		return u;
+		return upstream_ref(u);
 	}
 	struct address parsed;
 	if (address_parse(address, &parsed, NULL) < 0)
@@ -50,6 +49,12 @@ void upstream_close_idle(struct upstream *u)
 	struct upstream_connection *c;
 	LIST_EACH(c, &u->idle, link)
 		close_idle(u, c);
+}
+
+struct upstream *upstream_ref(struct upstream *u)
+{
+	u->refs++;
+	return u;
 }
 
 void upstream_unref(struct upstream *u)

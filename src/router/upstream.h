@@ -30,6 +30,7 @@ struct upstream {
 
 // A reference to the upstream of that id, made when there is none; NULL when the address cannot be parsed.
 struct upstream *upstreams_get(struct upstreams *set, const char *id, const char *address);
+struct upstream *upstream_ref(struct upstream *u);
 void upstream_unref(struct upstream *u); // NULL is fine
 
 // Around the making of a new table: what upstreams_get does not return in between is retired by upstreams_retire. It

@@ -1,6 +1,7 @@
 // What the connections of one router thread share.
 #pragma once
 
+#include "router/limits.h"
 #include "router/table.h"
 
 #define SCRATCH_SIZE (64 << 10)
@@ -13,6 +14,7 @@ struct routes;
 
 struct worker {
 	struct loop *loop;
+	struct limits limits;
 	struct upstreams upstreams;
 	struct table *table; // NULL: none yet
 	struct list clients; // of struct downstream

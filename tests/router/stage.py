@@ -83,7 +83,9 @@ def answer(bytes_, until=b"\r\n\r\n", close=False):
 
 
 class Router:
-    def __init__(self, *instances, state="running", routes=None, files=None):
+    def __init__(self, *instances, state="running", routes=None, files=None, limits=None, api="127.0.0.1:1", kept=True):
+        """limits: {"head_ms": 500}; api: where the server is (none: the router serves by the table that it kept); kept=False:
+        it has none."""
         self.folder = tempfile.TemporaryDirectory(prefix="dialtone-router-")
         data = pathlib.Path(self.folder.name)
         for name in ("router", "secrets"):
@@ -91,20 +93,21 @@ class Router:
         (data / "secrets" / "node.token").write_text("secret\n")
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.at = self.listener.getsockname()
-        # No server is there: the router serves by the table it kept.
         (data / "platform.json").write_text(json.dumps({
-            "id": "abcdef", "domain": "test", "http": "127.0.0.1:%d" % self.at[1], "api": "127.0.0.1:1",
+            "id": "abcdef", "domain": "test", "http": "127.0.0.1:%d" % self.at[1], "api": api,
             "cache": str(data), "subnet": "100.64.0.0/20"}))
         entry = {"host": "app.test", "path": "/", "tenant": "default", "environment": "dev", "app": "app", "state": state,
                  "instances": [{"id": "i%d" % k, "address": i.address} for k, i in enumerate(instances)]}
         table = {"version": 1, "routes": routes if routes is not None else [entry]}
-        (data / "router" / "routes.json").write_text(json.dumps(table))
+        if kept:
+            (data / "router" / "routes.json").write_text(json.dumps(table))
         self.listener.setblocking(False)
         os.set_inheritable(self.listener.fileno(), True)
         self.log = open(data / "log", "w+")
+        environment = {**os.environ, "DIALTONE_LISTEN_FD": str(self.listener.fileno()),
+                       "DIALTONE_ROUTER_LIMITS": ",".join(f"{name}={ms}" for name, ms in (limits or {}).items())}
         self.process = subprocess.Popen([DIALTONE, "router", "--data", str(data)], pass_fds=[self.listener.fileno()],
-                                        env={**os.environ, "DIALTONE_LISTEN_FD": str(self.listener.fileno())},
-                                        stderr=self.log)
+                                        env=environment, stderr=self.log)
         if files:
             resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (files, files))
 
@@ -132,6 +135,9 @@ class Router:
     def private_bytes(self):
         rollup = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
         return 1024 * sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_"))
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -178,6 +184,12 @@ def get(path="/", host="app.test", extra="", close=True, method="GET"):
 
 def status_of(reply):
     return int(reply.split(b" ", 2)[1])
+
+
+def why(reply):
+    """The status and X-Dialtone-Error of an answer of the router's own."""
+    fields = dict(line.split(b": ", 1) for line in reply.split(b"\r\n\r\n")[0].split(b"\r\n")[1:])
+    return status_of(reply), fields.get(b"x-dialtone-error", b"").decode()
 
 
 def wait_for(condition, what, detail=lambda: "", seconds=10):

@@ -514,18 +514,6 @@ def test_a_post_does_not_take_a_connection_that_was_just_closed():
                 time.sleep(0.001)
 
 
-def test_a_head_that_does_not_come_is_not_waited_for():
-    with Router(Instance()) as router, router.connect(timeout=20) as slow, router.connect(timeout=20) as silent:
-        began = time.monotonic()
-        slow.sendall(b"GET / HTTP/1.1\r\nHost: app.test\r\n")
-        for _ in range(100):
-            slow.sendall(b"x: y\r\n")  # bytes now and then buy no time
-            time.sleep(0.1)
-        assert status_of(read_all(slow)) == 408
-        assert read_all(silent) == b""
-        assert 9 < time.monotonic() - began < 60
-
-
 @pytest.mark.parametrize("line,times,status", [("y" * 60_000, 1, 200), ("y" * 70_000, 1, 431), ("y", 90, 200), ("y", 101, 431)],
                          ids=["60 kB", "70 kB", "90 fields", "101 fields"])
 def test_heads_have_a_largest_size(line, times, status):
