@@ -1,5 +1,6 @@
 // What a new agent process finds on its machine. Nothing is started here, and nothing that cannot be read is touched.
 #include "agent/core.h"
+#include "agent/unreadable.h"
 #include "agent/visitor.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -15,8 +16,9 @@ enum { SPEC_MAX = 8 << 20 };
 struct found {
 	struct list link;
 	char *id, *dir;
-	struct order *order;
-	char *environment;
+	struct order *order; // NULL: cannot be read, for this reason
+	struct err why;
+	char *environment; // NULL: not known
 	bool visitor; // a one-off container of an earlier agent: to be removed
 	struct instance_found run;
 };
@@ -50,6 +52,9 @@ static void read_note(struct found *found)
 		return;
 	struct instance_found *run = &found->run;
 	const char *address = json_get_text(json, "address", "");
+	const char *environment = json_get_text(json, "environment", "");
+	if (!found->environment && !str_empty(environment))
+		found->environment = xstrdup(environment);
 	if (!str_empty(address) && ipv4_parse(address, &run->address) < 0)
 		run->address = 0;
 	run->running.pid = (pid_t)json_get_u64(json, "pid", 0);
@@ -100,20 +105,11 @@ static void found_free(struct found *found)
 	free(found);
 }
 
-static void leave_alone(struct agent *agent, const char *id, const struct err *err)
-{
-	struct unreadable *unreadable = xcalloc(1, sizeof(*unreadable));
-	unreadable->id = xstrdup(id);
-	unreadable->why = xasprintf("left alone: %s", err->text);
-	list_append(&agent->unreadable, &unreadable->link);
-	log_error("instance=%s %s", id, unreadable->why);
-}
-
-static bool take_past(struct agent *agent, const char *dir, struct err *err)
+static bool take_past(struct agent *agent, const char *dir)
 {
 	struct assignment a = { 0 };
 	uint64_t ended_ms;
-	if (past_read(dir, &a, &ended_ms, err) < 0)
+	if (past_read(dir, &a, &ended_ms, NULL) < 0)
 		return false;
 	history_add(&agent->history, &a, ended_ms);
 	assignment_clear(&a);
@@ -124,18 +120,18 @@ static bool take_past(struct agent *agent, const char *dir, struct err *err)
 static bool is_empty_beginning(const char *dir)
 {
 	AUTO_FREE char *spec = xasprintf("%s/spec.json", dir);
+	AUTO_FREE char *past = xasprintf("%s/past", dir);
 	AUTO_FREE char *bundle = xasprintf("%s/bundle", dir);
-	return file_exists(spec) == 0 && file_exists(bundle) == 0;
+	return file_exists(spec) == 0 && file_exists(past) == 0 && file_exists(bundle) == 0;
 }
 
 static void look_at(struct agent *agent, const char *id, struct list *all)
 {
-	struct err err = { 0 };
 	struct found *found = xcalloc(1, sizeof(*found));
 	list_init(&found->link);
 	found->id = xstrdup(id);
 	found->dir = agent_instance_dir(agent, id);
-	if (take_past(agent, found->dir, &err)) {
+	if (take_past(agent, found->dir)) {
 		found_free(found);
 		return;
 	}
@@ -144,11 +140,8 @@ static void look_at(struct agent *agent, const char *id, struct list *all)
 		list_append(all, &found->link);
 		return;
 	}
-	if (read_spec(found, &err) < 0) {
-		if (!is_empty_beginning(found->dir))
-			leave_alone(agent, id, &err);
-		else
-			tree_remove(found->dir, NULL);
+	if (read_spec(found, &found->why) < 0 && is_empty_beginning(found->dir)) {
+		tree_remove(found->dir, NULL);
 		found_free(found);
 		return;
 	}
@@ -188,6 +181,8 @@ static int open_host(struct agent *agent, struct list *all, struct err *err)
 			found->run.address = 0;
 			continue;
 		}
+		if (!found->environment)
+			continue;
 		members = xreallocarray(members, n + 1, sizeof(*members));
 		members[n++] = (struct container_member){ found->run.address, found->environment };
 	}
@@ -198,6 +193,10 @@ static int open_host(struct agent *agent, struct list *all, struct err *err)
 	};
 	int r = container_host_open(&config, members, n, &agent->host, err);
 	free(members);
+	const struct err *why = r < 0 ? NULL : container_host_scratch_err(agent->host);
+	if (why)
+		log_warn("/tmp of instances is in memory and counts as theirs: %s%s%s", why->text, why->hint[0] ? "; " : "",
+			 why->hint);
 	return r;
 }
 
@@ -232,6 +231,10 @@ static int match_containers(struct agent *agent, struct list *all, struct err *e
 
 static void adopt(struct agent *agent, struct found *found)
 {
+	if (!found->order) {
+		unreadable_add(agent, found->id, &found->run, &found->why);
+		return;
+	}
 	struct instance *instance = instance_adopt(&agent->world, found->order, &found->run, &agent_events, agent);
 	map_set(&agent->instances, instance->id, instance);
 	log_info("instance=%s app=%s adopted as %s pid=%d", instance->id, found->order->assignment.app,

@@ -4,6 +4,7 @@
 #include "agent/guard.h"
 #include "agent/report.h"
 #include "agent/sole.h"
+#include "agent/unreadable.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -20,8 +21,11 @@ static void keeper_told_exit(void *arg, const struct keeper_exit *record)
 {
 	struct agent *agent = arg;
 	struct instance *instance = map_get(&agent->instances, record->id);
+	struct unreadable *unreadable = unreadable_find(agent, record->id);
 	if (instance)
 		instance_exited(instance, record);
+	else if (unreadable)
+		unreadable_exited(unreadable, record);
 	else
 		agent_visitor_exited(agent, record);
 }

@@ -15,12 +15,6 @@ struct report_sender;
 
 enum { NODE_NAME_SIZE = 64, START_LIMIT = 4, POOL_THREADS = 12 };
 
-// A directory of an instance that cannot be read: left alone and reported.
-struct unreadable {
-	struct list link;
-	char *id, *why;
-};
-
 struct agent {
 	struct world world;
 	struct loop *loop;
@@ -38,7 +32,8 @@ struct agent {
 	struct sweep sweep;
 	struct history history;
 	struct map instances; // id → struct instance
-	struct list unreadable;
+	struct list unreadable; // struct unreadable (unreadable.h)
+	bool ordered; // the server has said all that it wants to run here
 	struct map visitors;  // id → struct visitor: one-off containers (visitor.h)
 	struct http_server *endpoint;
 	struct list streams;	 // exec and run

@@ -72,7 +72,7 @@ struct instance *instance_adopt(struct world *world, struct order *order, const 
 {
 	struct instance *instance = instance_new(world, order, events, arg);
 	uint64_t now_ms = realtime_ms();
-	instance->stored = true;
+	instance->stored = !found->unstored;
 	instance->state = state_found(found);
 	instance->address = found->address;
 	instance->running = found->running;

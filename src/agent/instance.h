@@ -129,8 +129,8 @@ struct instance_found {
 	bool over;
 	uint32_t restarts;
 	uint64_t started_ms;
+	bool unstored; // the order is not on disk: to be written before anything else
 };
-// The order is the one stored. To be called before the loop runs.
 struct instance *instance_adopt(struct world *world, struct order *order, const struct instance_found *found,
 				const struct instance_events *events, void *arg);
 

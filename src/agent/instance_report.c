@@ -65,9 +65,10 @@ char *instance_note(const struct instance *instance)
 	char ip[IPV4_TEXT_SIZE] = "";
 	if (instance->address)
 		ipv4_write(instance->address, ip);
-	return xasprintf("{\"address\":\"%s\",\"over\":%s,\"pid\":%d,\"ready\":%s,\"restarts\":%u,"
+	const struct assignment *a = life_wants(instance);
+	return xasprintf("{\"address\":\"%s\",\"environment\":\"%s/%s\",\"over\":%s,\"pid\":%d,\"ready\":%s,\"restarts\":%u,"
 			 "\"start_ticks\":%llu,\"started_ms\":%llu}\n",
-			 ip, instance->over ? "true" : "false", instance->running.pid,
+			 ip, a->tenant, a->environment, instance->over ? "true" : "false", instance->running.pid,
 			 instance->state == LIFE_READY ? "true" : "false", instance->restarts,
 			 instance->running.start_ticks, instance->started ? (unsigned long long)instance->started_ms : 0ULL);
 }

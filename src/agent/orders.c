@@ -2,19 +2,10 @@
 #include "agent/core.h"
 #include "agent/endpoint.h"
 #include "agent/report.h"
+#include "agent/unreadable.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
-
-static bool is_unreadable(const struct agent *agent, const char *id)
-{
-	const struct unreadable *unreadable;
-	LIST_EACH(unreadable, &agent->unreadable, link) {
-		if (str_eq(unreadable->id, id))
-			return true;
-	}
-	return false;
-}
 
 static void changed(struct instance *instance)
 {
@@ -39,10 +30,29 @@ static void gone(struct instance *instance)
 
 const struct instance_events agent_events = { .changed = changed, .repeated = repeated, .gone = gone };
 
+// A new one, or one that was here and whose own assignment could not be read.
+static struct instance *begin(struct agent *agent, struct order *order)
+{
+	const struct assignment *a = &order->assignment;
+	struct unreadable *unreadable = unreadable_find(agent, a->instance);
+	if (!unreadable) {
+		log_info("instance=%s app=%s process=%s index=%u release=%u assigned", a->instance, a->app, a->process,
+			 a->index, a->release);
+		history_forget(&agent->history, a->instance);
+		return instance_new(&agent->world, order, &agent_events, agent);
+	}
+	unreadable->run.unstored = true;
+	struct instance *instance = instance_adopt(&agent->world, order, &unreadable->run, &agent_events, agent);
+	log_info("instance=%s app=%s its assignment is known again, adopted as %s pid=%d", a->instance, a->app,
+		 instance_life_name(instance), instance->running.pid);
+	unreadable_free(unreadable);
+	return instance;
+}
+
 static void take_one(struct agent *agent, struct assignment *assignment)
 {
-	if (!instance_id_valid(assignment->instance) || is_unreadable(agent, assignment->instance)) {
-		log_warn("instance=%s is not taken: its directory here cannot be read, or that is no id", assignment->instance);
+	if (!instance_id_valid(assignment->instance)) {
+		log_warn("instance=%s is not taken: that is no id", assignment->instance);
 		return;
 	}
 	struct instance *instance = map_get(&agent->instances, assignment->instance);
@@ -50,14 +60,10 @@ static void take_one(struct agent *agent, struct assignment *assignment)
 	if (instance) {
 		instance_order(instance, order);
 	} else {
-		const struct assignment *a = &order->assignment;
-		log_info("instance=%s app=%s process=%s index=%u release=%u assigned", a->instance, a->app, a->process,
-			 a->index, a->release);
-		history_forget(&agent->history, a->instance);
-		instance = instance_new(&agent->world, order, &agent_events, agent);
+		instance = begin(agent, order);
 		map_set(&agent->instances, instance->id, instance);
 		report_instance(agent->report, instance->id);
-		logs_instance_came(agent, a);
+		logs_instance_came(agent, &order->assignment);
 	}
 	order_unref(order);
 }
@@ -84,8 +90,10 @@ void agent_take_orders(struct agent *agent, struct assignments *orders)
 		if (instance)
 			instance_remove(instance);
 	}
-	if (orders->full)
+	if (orders->full) {
 		remove_absent(agent, &present);
+		agent->ordered = true;
+	}
 	map_clear(&present);
 }
 

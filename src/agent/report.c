@@ -1,6 +1,7 @@
 #include "agent/report.h"
 
 #include "agent/core.h"
+#include "agent/unreadable.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -11,7 +12,7 @@
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 
-enum { COALESCE_MS = 2, EVERY_MS = 1000, PAST_EVERY_MS = 3000 };
+enum { COALESCE_MS = 2, EVERY_MS = 1000, PAST_EVERY_MS = 3000, ORDERS_MS = 2000 };
 
 struct report_sender {
 	struct agent *agent;
@@ -20,6 +21,7 @@ struct report_sender {
 	uint64_t seq;
 	struct map changed;  // ids
 	bool full, urgent, sending;
+	uint64_t began_ms;
 	uint64_t past_ms; // when the apps with old logs were last named
 	struct timer timer;
 	struct node_report machine;
@@ -64,18 +66,6 @@ static struct instance_report *add_room(struct report *report)
 	return &report->instances[report->instance_count++];
 }
 
-static void add_unreadable(const struct agent *agent, struct report *report)
-{
-	const struct unreadable *unreadable;
-	LIST_EACH(unreadable, &agent->unreadable, link) {
-		*add_room(report) = (struct instance_report){
-			.instance = xstrdup(unreadable->id),
-			.state = INSTANCE_FAILED,
-			.message = xstrdup(unreadable->why),
-		};
-	}
-}
-
 static void fill(struct report_sender *sender, struct report *report)
 {
 	struct agent *agent = sender->agent;
@@ -85,8 +75,13 @@ static void fill(struct report_sender *sender, struct report *report)
 		if (report->full || map_get(&sender->changed, id))
 			instance_report_fill(entry, add_room(report));
 	}
-	if (report->full)
-		add_unreadable(agent, report);
+}
+
+static void add_problems(struct agent *agent, struct node_report *node)
+{
+	size_t n;
+	node->problems = unreadable_problems(agent, &n);
+	node->problem_count = (uint32_t)n;
 }
 
 // Apps may have been deleted while this agent, or the server, was away: so the agent asks, again and again.
@@ -144,6 +139,7 @@ static void send_report(struct report_sender *sender)
 	};
 	report.node.used = used(sender->agent);
 	fill(sender, &report);
+	add_problems(sender->agent, &report.node);
 	name_past(sender, &report);
 	map_clear(&sender->changed);
 	sender->full = sender->urgent = false;
@@ -154,14 +150,24 @@ static void send_report(struct report_sender *sender)
 		fields_clear(&instance_report_fields, &report.instances[i]);
 	free(report.instances);
 	free(report.past);
+	texts_free(report.node.problems, report.node.problem_count);
+}
+
+// What cannot be read may run and serve. A report without it would take it out of the routes, just before the server's
+// orders say what it is.
+static bool waits_for_orders(const struct report_sender *sender)
+{
+	const struct agent *agent = sender->agent;
+	return !agent->ordered && !list_empty(&agent->unreadable) && monotonic_ms() - sender->began_ms < ORDERS_MS;
 }
 
 static void fire(struct timer *timer)
 {
 	struct report_sender *sender = CONTAINER_OF(timer, struct report_sender, timer);
-	if (!sender->sending)
+	bool waits = waits_for_orders(sender);
+	if (!sender->sending && !waits)
 		send_report(sender);
-	timer_set(&sender->timer, EVERY_MS);
+	timer_set(&sender->timer, waits ? ORDERS_MS / 20 : EVERY_MS);
 }
 
 static void soon(struct report_sender *sender)
@@ -178,6 +184,7 @@ struct report_sender *report_sender_new(struct agent *agent)
 	struct report_sender *sender = xcalloc(1, sizeof(*sender));
 	sender->agent = agent;
 	sender->full = true;
+	sender->began_ms = monotonic_ms();
 	sender->path = xasprintf("/v1/nodes/%s/report", agent->name);
 	uid_new(sender->boot);
 	measure(sender);

@@ -3,6 +3,19 @@
 
 #include "base/str.h"
 
+static void print_problems(const json_t *nodes)
+{
+	size_t i, k;
+	json_t *node, *problem;
+	json_array_foreach((json_t *)nodes, i, node) {
+		json_array_foreach(json_object_get(node, "problems"), k, problem) {
+			printf("\n%s: ", get_text(node, "name"));
+			print_safe(stdout, json_string_value(problem) ? json_string_value(problem) : "");
+			putchar('\n');
+		}
+	}
+}
+
 int command_nodes(struct cli *cli)
 {
 	AUTO_ANSWER struct client_answer answer = { 0 };
@@ -30,5 +43,6 @@ int command_nodes(struct cli *cli)
 		listing_cell(t, "%s", age);
 	}
 	listing_end(t, "no node has reported yet");
+	print_problems(json_object_get(answer.json, "items"));
 	return CLI_OK;
 }

@@ -108,6 +108,7 @@ static const struct field node_report_items[] = {
 	BYTES_FIELD(node_report, disk_bytes),
 	U32_FIELD(node_report, cpu_millis, OPTIONAL),
 	FIELD(node_report, used, FIELD_OBJECT, OPTIONAL, 0, 0, .of = &resources_fields),
+	FIELD_LIST(node_report, problems, problem_count, FIELD_ARRAY, OPTIONAL, 1000, .of = &word_fields),
 };
 static const struct fields node_report_fields = FIELDS(node_report, node_report_items, "NodeReport");
 

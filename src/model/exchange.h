@@ -101,6 +101,8 @@ struct node_report {
 	uint64_t memory_bytes, disk_bytes;
 	uint32_t cpu_millis;
 	struct resources used;
+	char **problems; // what somebody should look after there
+	uint32_t problem_count;
 };
 
 // An app of which the node keeps logs of instances that are over.

@@ -18,6 +18,8 @@ struct node_link {
 	uint64_t seq;
 	bool writing;          // its record is being written
 	struct resources used; // as of the last report
+	char **problems;       // likewise
+	uint32_t problem_count;
 };
 
 // What the stream was told of a placement.

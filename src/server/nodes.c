@@ -18,8 +18,20 @@ static void forget_removed(struct node_link *link)
 	link->removed_count = 0;
 }
 
+void node_link_problems(struct node_link *link, struct node_report *report)
+{
+	for (uint32_t i = 0; i < link->problem_count; i++)
+		free(link->problems[i]);
+	free(link->problems);
+	link->problems = report ? TAKE_PTR(report->problems) : NULL;
+	link->problem_count = report ? report->problem_count : 0;
+	if (report)
+		report->problem_count = 0;
+}
+
 void node_link_clear(struct node_link *link)
 {
+	node_link_problems(link, NULL);
 	stream_close(&link->stream);
 	forget_removed(link);
 	free(link->boot);
@@ -150,6 +162,8 @@ static json_t *node_json(struct node_entry *node)
 		.disk_bytes = node->node.disk_bytes,
 		.cpu_millis = node->node.cpu_millis,
 		.used = link->used,
+		.problems = link->problems,
+		.problem_count = link->problem_count,
 		.connected = node_is_connected(node),
 	};
 	struct placement_entry *p;

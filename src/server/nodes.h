@@ -7,6 +7,7 @@ struct placement_entry;
 struct node_entry;
 
 void node_link_clear(struct node_link *link);
+void node_link_problems(struct node_link *link, struct node_report *report); // takes them over; NULL: there are none
 void node_link_removed(struct node_link *link, const struct placement_entry *p); // its record is gone
 
 void node_flush(struct server *server, struct node_entry *node); // writes what the stream lacks

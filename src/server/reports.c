@@ -155,6 +155,7 @@ static void note_node(struct request *rq, struct node_entry *node, struct report
 	link->heard_ms = loop_now_ms(rq->server->loop);
 	link->seq = report->seq;
 	link->used = report->node.used;
+	node_link_problems(link, &report->node);
 	free(link->boot);
 	link->boot = xstrdup(report->boot);
 	write_record(rq, node, report);

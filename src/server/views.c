@@ -131,6 +131,7 @@ static const struct field node_items[] = {
 	U32(node_view, cpu_millis),
 	U32(node_view, instances),
 	OBJECT(node_view, used, &resources_fields),
+	ARRAY(node_view, problems, problem_count, &word_fields),
 };
 const struct fields node_view_fields = FIELDS(node_view, node_items, "NodeState");
 

@@ -82,6 +82,8 @@ struct node_view {
 	uint64_t since_ms, memory_bytes, disk_bytes;
 	uint32_t cpu_millis, instances;
 	struct resources used;
+	char **problems;
+	uint32_t problem_count;
 };
 FIELDS_OBJECT(node_view)
 

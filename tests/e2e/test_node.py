@@ -1,10 +1,11 @@
 """What the node keeps, shows and mends by itself: logs of what was deleted, probe history, damaged files."""
 import json
+import shutil
 import subprocess
 
 import pytest
 
-from lab import APPS, wait_for
+from lab import APPS, Load, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,47 @@ def test_logs_go_when_the_agent_was_away(platform, hello):
     platform.cli("delete", "away", "--yes")
     platform.kill("agent")
     wait_for("the logs to go", lambda: not kept(platform, "away"), 10)
+
+
+def one(platform, app):
+    return platform.ready(app, 1)[0]
+
+
+def damage(platform, instance, text="{\"instance\": nothing"):
+    (platform.data / "node" / "instances" / instance / "spec.json").write_text(text)
+
+
+def test_a_damaged_assignment_is_mended(platform, hello):
+    push(platform, hello, "mended")
+    before = one(platform, "mended")
+    pid = platform.get("mended")[2]
+    damage(platform, before["instance"])
+    with Load(platform, "mended", connections=2):
+        platform.kill("agent")
+        wait_for("the assignment", lambda: '"mended"' in
+                 (platform.data / "node" / "instances" / before["instance"] / "spec.json").read_text(), 10)
+    after = one(platform, "mended")
+    assert after["instance"] == before["instance"] and after["restarts"] == 0 and platform.get("mended")[2] == pid
+    assert not platform.json("nodes")["items"][0].get("problems")
+    platform.get("mended", "/exit/3")  # it is managed as before
+    wait_for("a restart", lambda: one(platform, "mended")["restarts"] == 1)
+    assert platform.get("mended")[0] == 200
+    damage(platform, before["instance"], "")
+    platform.cli("stop", "mended")
+    platform.cli("delete", "mended", "--yes")
+
+
+def test_what_cannot_be_read_is_left_alone_and_shown(platform, hello):
+    folder = platform.data / "node" / "instances" / "stranger"
+    (folder / "bundle").mkdir(parents=True)
+    damage(platform, "stranger")
+    platform.kill("agent")
+    problem = wait_for("a problem", lambda: platform.json("nodes")["items"][0].get("problems"))[0]
+    assert "stranger" in problem and "spec.json" in problem and f"remove {folder}" in problem
+    assert "stranger" in platform.cli("nodes").stdout
+    assert (folder / "bundle").exists()
+    shutil.rmtree(folder)
+    wait_for("the problem to go", lambda: not platform.json("nodes")["items"][0].get("problems"))
 
 
 def probes(platform, app):

@@ -267,6 +267,22 @@ static void adopts_what_runs(void **state UNUSED)
 	fake_free(fake);
 }
 
+// Its order is not the one on disk, or none is there: it is stored, and what runs is not touched.
+static void adopts_what_runs_by_a_new_order(void **state UNUSED)
+{
+	struct fake *fake = fake_new(4);
+	struct instance_found found = found_running;
+	found.unstored = true;
+	struct instance *i = adopt(fake, &found, WANT_RUN);
+	struct fake_container *c = fake_container(fake, "a");
+	c->stored = false;
+	fake_run_ms(fake, 50);
+	assert_true(c->stored);
+	assert_int_equal(i->state, LIFE_READY);
+	assert_int_equal(c->starts + c->creates + c->deletes, 0);
+	fake_free(fake);
+}
+
 static void adopts_what_has_ended(void **state UNUSED)
 {
 	struct fake *fake = fake_new(4);
@@ -371,6 +387,7 @@ int main(void)
 		cmocka_unit_test(bounds_starts),
 		cmocka_unit_test(nth_call_fails),
 		cmocka_unit_test(adopts_what_runs),
+		cmocka_unit_test(adopts_what_runs_by_a_new_order),
 		cmocka_unit_test(adopts_what_has_ended),
 		cmocka_unit_test(adopts_half_created),
 		cmocka_unit_test(adopts_a_stop_half_done),
