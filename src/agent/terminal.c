@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 enum { STDIN, STDOUT, STDERR, CONTROL };
-enum { HEAD_SIZE = 5, FRAME_MAX = 1 << 20, HIGH_WATER = 256 << 10, PIECE = 32 << 10, LINGER_MS = 1000 };
+enum { HEAD_SIZE = 5, FRAME_MAX = 1 << 20, HIGH_WATER = 256 << 10, PIECE = 32 << 10, LINGER_MS = 1000, PING_MS = 2000 };
 
 // A side from which bytes are read to be framed.
 struct source {
@@ -32,6 +32,7 @@ struct terminal {
 	bool exited;
 	int status;
 	struct timer linger;
+	struct timer ping; // set while nothing is read from the other end
 	struct task gone, flush;
 };
 
@@ -207,6 +208,10 @@ static void watch_all(struct terminal *terminal)
 	}
 	if (terminal->in_fd >= 0)
 		poll_set(&terminal->in, buf_len(&terminal->input) ? POLL_WRITE : 0);
+	if (is_hungry(terminal))
+		timer_stop(&terminal->ping);
+	else if (!timer_is_set(&terminal->ping))
+		timer_set(&terminal->ping, PING_MS);
 }
 
 static void pump(struct terminal *terminal)
@@ -253,6 +258,16 @@ static void lingered(struct timer *timer)
 	pump(terminal);
 }
 
+// The end of a connection comes behind what was sent before. While that is not read, only the answer to something that is
+// written shows that the other end has gone.
+static void ping(struct timer *timer)
+{
+	struct terminal *terminal = CONTAINER_OF(timer, struct terminal, ping);
+	if (!terminal->ended && !buf_len(&terminal->to))
+		put_frame(terminal, CONTROL, "{}", 2);
+	pump(terminal);
+}
+
 static void gone(struct task *task)
 {
 	struct terminal *terminal = CONTAINER_OF(task, struct terminal, gone);
@@ -281,6 +296,7 @@ struct terminal *terminal_new(const struct terminal_spec *spec)
 	task_init(&terminal->gone, spec->loop, "terminal", gone);
 	task_init(&terminal->flush, spec->loop, "terminal", flush);
 	timer_init(&terminal->linger, spec->loop, lingered);
+	timer_init(&terminal->ping, spec->loop, ping);
 	if (poll_start(&terminal->socket, spec->loop, spec->socket, POLL_READ, socket_ready) < 0)
 		left(terminal);
 	return terminal;
@@ -296,6 +312,7 @@ void terminal_free(struct terminal *terminal)
 	poll_stop(&terminal->socket);
 	close(terminal->spec.socket);
 	timer_clear(&terminal->linger);
+	timer_clear(&terminal->ping);
 	task_clear(&terminal->gone);
 	task_clear(&terminal->flush);
 	buf_clear(&terminal->from);

@@ -1,9 +1,11 @@
 """The day-to-day verbs on a running app, and the shape of their JSON."""
+import os
+import select
 import subprocess
 
 import pytest
 
-from lab import APPS, wait_for
+from lab import APPS, DIALTONE, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,27 @@ def test_input_that_is_not_read_does_not_hold_up_the_output(platform, app):
     much = "0123456789abcde\n" * (2 << 20)
     said = platform.cli("exec", app, "sh", "-c", "head -c 100000000 /dev/zero; wc -c", input=much, timeout=60)
     assert said.stdout.lstrip("\0").strip() == str(len(much)) and len(said.stdout) > 100_000_000
+
+
+def fill(pipe):
+    """Writes to it until nothing is taken any more."""
+    os.set_blocking(pipe, False)
+    while select.select([], [pipe], [], 0.5)[1]:
+        os.write(pipe, bytes(4096))
+
+
+def test_a_client_that_goes_away_ends_what_it_started(platform, app):
+    """Also when nobody reads its input, so that the end of its connection lies behind that."""
+    words = f"sleep {10_000_000 + os.getpid()}"
+    ours, theirs = os.pipe()[::-1]
+    with subprocess.Popen(platform.inside(DIALTONE, "exec", app, "sh", "-c", f"echo begun; exec {words}"), env=platform.env,
+                          stdin=theirs, stdout=subprocess.PIPE) as client:
+        os.close(theirs)
+        assert client.stdout.readline() == b"begun\n"
+        fill(ours)
+        client.kill()
+    os.close(ours)
+    wait_for("the end of the process", lambda: subprocess.run(["pgrep", "-f", f"^{words}$"]).returncode == 1, 15)
 
 
 def test_exec_is_inside_the_instance(platform, app):

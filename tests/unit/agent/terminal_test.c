@@ -213,6 +213,21 @@ static void peer_leaves_behind_input(void **state UNUSED)
 	rig_close(&rig);
 }
 
+static bool got_ping(struct rig *rig)
+{
+	return buf_len(&rig->got) == 7 && memcmp(buf_data(&rig->got), "\003\0\0\0\002{}", 7) == 0;
+}
+
+// The end of a connection may lie behind what nobody reads: something is written now and then, which fails if it is over.
+static void blocked_input_is_pinged(void **state UNUSED)
+{
+	struct rig rig;
+	rig_open(&rig, "");
+	run_until(&rig, is_stuck);
+	run_until(&rig, got_ping);
+	rig_close(&rig);
+}
+
 static void peer_leaves(void **state UNUSED)
 {
 	struct rig rig;
@@ -258,6 +273,7 @@ int main(void)
 		cmocka_unit_test(output_then_status), cmocka_unit_test(input_and_its_end), cmocka_unit_test(control_words),
 		cmocka_unit_test(failure_is_told),    cmocka_unit_test(too_large_a_frame), cmocka_unit_test(peer_leaves),
 		cmocka_unit_test(peer_leaves_behind_input),
+		cmocka_unit_test(blocked_input_is_pinged),
 		cmocka_unit_test(much_output),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,8 @@ static struct {
 	int echo_fd;
 	struct buf echoed;
 	bool leaves; // at the first byte, having said why
+	bool stuck;  // takes nothing
+	bool left;   // the other end of one that is stuck has gone
 	unsigned builds;
 } endpoint;
 
@@ -39,8 +41,20 @@ static void leave(struct poll *poll)
 	endpoint.echo_fd = -1;
 }
 
+static void hung_up(struct poll *poll)
+{
+	poll_stop(poll);
+	close(endpoint.echo_fd);
+	endpoint.echo_fd = -1;
+	endpoint.left = true;
+}
+
 static void echo_ready(struct poll *poll, int events)
 {
+	if (endpoint.stuck) {
+		hung_up(poll);
+		return;
+	}
 	if (endpoint.leaves) {
 		if (events & POLL_READ)
 			leave(poll);
@@ -70,7 +84,7 @@ static void upgrade(struct http_exchange *x)
 	endpoint.echoed = BUF_INIT(1 << 20);
 	struct loop *loop = http_exchange_loop(x);
 	assert_int_equal(http_exchange_upgrade(x, "dialtone-stream", &endpoint.echoed, &endpoint.echo_fd), 0);
-	int events = endpoint.leaves ? POLL_READ : POLL_READ | POLL_WRITE;
+	int events = endpoint.stuck ? POLL_HANGUP : endpoint.leaves ? POLL_READ : POLL_READ | POLL_WRITE;
 	poll_start(&endpoint.echo, loop, endpoint.echo_fd, events, echo_ready);
 }
 
@@ -88,6 +102,7 @@ static void endpoint_body(struct http_exchange *x, const char *body, size_t n)
 		http_respond(x, 200, "text/event-stream", events, strlen(events));
 	} else {
 		endpoint.leaves = strstr(body, "leaves");
+		endpoint.stuck = strstr(body, "stuck");
 		upgrade(x);
 	}
 }
@@ -461,6 +476,50 @@ static void test_last_words_arrive(void **state UNUSED)
 	buf_clear(&early);
 }
 
+// Sends this many bytes, or until nothing was taken for 100 ms.
+static void fill(int fd, size_t bytes)
+{
+	static const char zeros[64 << 10];
+	struct timeval wait = { .tv_usec = 100000 };
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+	while (bytes) {
+		ssize_t n = send(fd, zeros, bytes < sizeof(zeros) ? bytes : sizeof(zeros), MSG_NOSIGNAL);
+		if (n < 0)
+			break;
+		bytes -= (size_t)n;
+	}
+}
+
+// An agent writes now and then while it does not read.
+static bool has_left(struct rig *r UNUSED, void *arg UNUSED)
+{
+	if (!endpoint.left)
+		send(endpoint.echo_fd, "\003\0\0\0\002{}", 7, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return endpoint.left;
+}
+
+// A client that goes away while nobody takes what it has sent: the agent must hear of it, or the process runs forever.
+static void test_leaving_is_noticed(void **state UNUSED)
+{
+	static const size_t amounts[] = { 100 << 10, 260 << 10, SIZE_MAX };
+	put_shop();
+	for (size_t i = 0; i < ARRAY_LEN(amounts); i++) {
+		json_t *body = json_loads("{\"command\":[\"stuck\"]}", 0, NULL);
+		struct buf early = BUF_INIT(1 << 20);
+		struct err err = {};
+		int fd = -1;
+		endpoint.left = false;
+		if (client_upgrade(rig.operator, APP_PATH "shop/run", "dialtone-stream", body, &early, &fd, &err) < 0)
+			fail_msg("%s", err.text);
+		json_decref(body);
+		fill(fd, amounts[i]);
+		assert_false(endpoint.left);
+		close(fd);
+		rig_until(&rig, has_left, NULL);
+		buf_clear(&early);
+	}
+}
+
 static void test_exec_needs_instance_and_upgrade(void **state UNUSED)
 {
 	put_shop();
@@ -540,6 +599,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_logs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run_echoes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_last_words_arrive, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_leaving_is_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_exec_needs_instance_and_upgrade, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_agent_is_absent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_build_is_kept, setup, teardown),
