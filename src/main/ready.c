@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
+#include <limits.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 
 #define LOOK_MS 50
 #define RESTARTS_MAX 4 // of one part while it is waited for: it does not stay up
+#define ABSENT_MS 2000 // of one part: the keeper waits that long only after failures in a row
 #define LOG_LINES 12
 
 // What is missing still: the part at fault, and why in err.
@@ -61,15 +63,37 @@ static int all_answer(const struct platform *platform, struct client *client, co
 	return r;
 }
 
-static unsigned restarts_of(const struct platform *platform, const char *part)
+// What the keeper has to do to have a part running.
+struct effort {
+	const char *part;
+	unsigned restarts, before; // before: at the first look
+	uint64_t absent_since_ms;  // 0: it runs
+};
+
+static void look_at(const struct platform *platform, const char *part, struct effort *e)
 {
 	struct keeper_state state;
+	if (e->part != part)
+		*e = (struct effort){ .part = part, .before = UINT_MAX };
 	if (keeper_state_read(platform->data, &state) < 0)
-		return 0;
-	for (unsigned n = 0; n < state.n_parts; n++)
-		if (str_eq(state.parts[n].name, part))
-			return state.parts[n].restarts;
-	return 0;
+		return;
+	for (unsigned n = 0; n < state.n_parts; n++) {
+		if (!str_eq(state.parts[n].name, part))
+			continue;
+		e->restarts = state.parts[n].restarts;
+		if (e->before == UINT_MAX)
+			e->before = e->restarts;
+		if (state.parts[n].identity.pid)
+			e->absent_since_ms = 0;
+		else if (!e->absent_since_ms)
+			e->absent_since_ms = monotonic_ms();
+	}
+}
+
+static bool is_hopeless(const struct effort *e)
+{
+	return (e->before != UINT_MAX && e->restarts > e->before + RESTARTS_MAX) ||
+	       (e->absent_since_ms && monotonic_ms() - e->absent_since_ms > ABSENT_MS);
 }
 
 static int give_up(const struct platform *platform, const char *part, struct err *err)
@@ -95,18 +119,16 @@ int ready_wait(const struct platform *platform, pid_t alive, unsigned deadline_m
 	if (!client)
 		return err->code;
 	uint64_t deadline = monotonic_ms() + deadline_ms;
-	const char *part = "keeper", *at_fault = NULL;
-	unsigned restarts = 0;
+	const char *part = "keeper";
+	struct effort effort = { 0 };
 	while ((r = all_answer(platform, client, &part, err)) < 0) {
 		if (!is_alive(alive)) {
 			r = err_set(err, -EIO, "the keeper cannot be started");
-			at_fault = "keeper";
+			effort.part = "keeper";
 			break;
 		}
-		unsigned now = restarts_of(platform, part);
-		restarts = at_fault == part ? restarts : now;
-		at_fault = part;
-		if (now > restarts + RESTARTS_MAX) {
+		look_at(platform, part, &effort);
+		if (is_hopeless(&effort)) {
 			r = err_wrap(err, "the %s does not stay up", part);
 			break;
 		}
@@ -117,7 +139,7 @@ int ready_wait(const struct platform *platform, pid_t alive, unsigned deadline_m
 		usleep(LOOK_MS * 1000);
 	}
 	client_free(client);
-	return r < 0 ? give_up(platform, at_fault, err) : 0;
+	return r < 0 ? give_up(platform, effort.part, err) : 0;
 }
 
 int ready_wait_router(const struct platform *platform, pid_t alive, unsigned deadline_ms, struct err *err)

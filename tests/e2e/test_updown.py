@@ -6,7 +6,7 @@ import stat
 import subprocess
 
 import pytest
-from lab import DIALTONE, Platform, connect_in, run, wait_for
+from lab import APPS, DIALTONE, Platform, connect_in, run, wait_for
 
 
 @pytest.fixture
@@ -147,3 +147,129 @@ def test_down_stops_whoever_is_left(lab, killed):
 def test_down_where_nothing_is(lab):
     result = lab.cli("down", "--data", lab.root / "nothing")
     assert "nothing to stop" in result.stdout
+
+
+@pytest.fixture
+def running(lab, tmp_path):
+    """A platform with an app that is up, and the app's name."""
+    lab.up()
+    subprocess.run(["gcc", "-O2", "-static", "-o", tmp_path / "hello", APPS / "hello-c" / "hello.c"], check=True)
+    (tmp_path / "dialtone.yaml").write_text("name: stay\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n")
+    lab.push(tmp_path)
+    assert lab.get("stay")[0] == 200
+    return "stay"
+
+
+def damage(lab):
+    """Makes the database unreadable, and returns how to mend it."""
+    database = lab.data / "store" / "store.db"
+    kept = {file: file.read_bytes() for file in database.parent.glob("store.db*")}
+    for file in kept:
+        file.unlink()
+    database.write_bytes(b"this is not a database" * 500)
+
+    def mend():
+        for file, content in kept.items():
+            file.write_bytes(content)
+    return mend
+
+
+def test_without_a_control_plane_what_runs_is_served(lab, running):
+    lab.down()
+    mend = damage(lab)
+    said = lab.cli("up", "--data", lab.data, "--detach", check=False, timeout=100)
+    assert said.returncode == 1
+    for word in ("the server does not stay up", "server.log", "1 instance runs", f"http://{lab.http}"):
+        assert word in said.stderr, said.stderr
+    assert lab.get(running)[0] == 200
+    again = lab.cli("up", "--data", lab.data, "--detach", check=False, timeout=100)
+    assert again.returncode == 1 and "1 instance runs" in again.stderr, again.stderr
+    assert lab.get(running)[0] == 200
+    mend()
+    wait_for("the server to come by itself", lambda: lab.cli("status", check=False).returncode == 0)
+    assert "already up" in lab.up().stdout
+    assert lab.get(running)[0] == 200
+
+
+def test_a_taken_api_port_leaves_what_runs_served(lab, running):
+    lab.down()
+    taken = subprocess.Popen(lab.inside("python3", "-c", "import socket,sys\ns=socket.socket()\n"
+                                        "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\ns.bind(('127.0.0.1',7070))\n"
+                                        "s.listen()\nprint('there',flush=True)\nsys.stdin.read()"),
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert taken.stdout.readline() == "there\n"
+        said = lab.cli("up", "--data", lab.data, "--detach", check=False)
+        assert said.returncode == 1 and "127.0.0.1:7070" in said.stderr and "1 instance runs" in said.stderr, said.stderr
+        assert lab.get(running)[0] == 200
+    finally:
+        taken.stdin.close()
+        taken.wait()
+    wait_for("the server to come by itself", lambda: lab.cli("status", check=False).returncode == 0)
+    assert lab.get(running)[0] == 200
+
+
+def test_in_the_foreground_it_stays_without_a_control_plane(lab, running):
+    lab.down()
+    mend = damage(lab)
+    up = subprocess.Popen(lab.inside(DIALTONE, "up", "--data", lab.data), env=lab.env, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
+    try:
+        while "1 instance runs" not in (line := up.stderr.readline()):
+            assert line, "it ended"
+        assert up.poll() is None and lab.get(running)[0] == 200
+        mend()
+        wait_for("the server to come by itself", lambda: lab.cli("status", check=False).returncode == 0)
+        up.send_signal(signal.SIGINT)
+        assert "The platform is stopped." in up.communicate(timeout=30)[0] and up.returncode == 0
+    finally:
+        if up.poll() is None:
+            up.kill()
+            up.wait()
+
+
+def test_up_does_not_suggest_what_is_so(lab):
+    lab.http = "0.0.0.0:8080"
+    said = lab.up().stdout
+    assert "--http 0.0.0.0" not in said and "this machine's address" in said, said
+    lab.down()
+    lab.http = "127.0.0.1:8080"
+    assert "up --http 0.0.0.0:8080" in lab.up().stdout
+
+
+def test_up_and_down_for_programs(lab):
+    answer = json.loads(lab.up("-o", "json").stdout)
+    assert answer["api"] == "http://127.0.0.1:7070" and not answer["already_up"] and answer["data"] == str(lab.data)
+    assert json.loads(lab.up("-o", "json").stdout)["already_up"]
+    other = lab.cli("up", "--data", lab.data, "--http", "127.0.0.1:8090", "-o", "json", check=False)
+    assert other.returncode == 1 and "8090" in json.loads(other.stderr)["error"]
+    assert json.loads(lab.down("-o", "json").stdout) == {"stopped": True, "running": 0, "ended": 0}
+
+
+def test_doctor_finds_the_platform(lab):
+    """Without --data it looks at the one that 'up' started last, wherever that is; also when it is down."""
+    lab.up()
+    said = lab.cli("doctor").stdout
+    for word in (str(lab.data), "keeper", "server", "agent", "router", "http://127.0.0.1:7070", f"http://{lab.http}"):
+        assert word in said, said
+    assert "failed" not in said, said
+    os.kill(lab.pid("up"), signal.SIGKILL)
+    assert "nobody restarts the keeper" in lab.cli("doctor").stdout
+    lab.up()
+    lab.down()
+    down = lab.cli("doctor", check=False)
+    assert down.returncode == 0 and "is down" in down.stdout and f"dialtone up --detach --data {lab.data}" in down.stdout, down.stdout
+    assert {"state", "what", "detail", "mend"} <= set(lab.json("doctor")["items"][0])
+
+
+def test_doctor_names_a_part_that_does_not_run(lab, running):
+    lab.down()
+    damage(lab)
+    lab.cli("up", "--data", lab.data, "--detach", check=False, timeout=100)
+    said = wait_for("the doctor to find it", lambda: (lambda r: r if r.returncode else None)(lab.cli("doctor", check=False)))
+    assert "server.log" in said.stdout and "the router answers" in said.stdout, said.stdout
+
+
+def test_doctor_where_nothing_is(lab):
+    said = lab.cli("doctor", "--data", lab.root / "nothing", check=False)
+    assert "no platform was started" in said.stdout and "dialtone up" in said.stdout, said.stdout
