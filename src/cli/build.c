@@ -41,13 +41,16 @@ static void show_line(void *arg, const char *line)
 static int find_recipe(enum image_kind kind, const char *word, char **ret, struct err *err)
 {
 	if (strchr(word, '/') || str_ends(word, ".yaml")) {
-		if (file_exists(word) != 1)
-			return err_set(err, -ENOENT, "there is no recipe file '%s'", word);
+		if (file_exists(word) != 1) {
+			err_set(err, -ENOENT, "there is no recipe file '%s'", word);
+			return err_hint(err, "without a '/' it is the name of one that comes with dialtone");
+		}
 		*ret = xstrdup(word);
 		return 0;
 	}
 	AUTO_FREE char *share = share_folder();
-	return recipe_locate(share, kind, word, ret, err);
+	int r = recipe_locate(share, kind, word, ret, err);
+	return r == -ENOENT ? err_hint(err, "name one of these, or a recipe file of your own") : r;
 }
 
 static int build_image(struct cli *cli, enum image_kind kind)

@@ -181,6 +181,7 @@ int cli_main(int argc, char **argv, const struct cli_command *more)
 		print_overview(stderr);
 		return CLI_USAGE;
 	}
+	cli_set_errors_as_json(cli_wants_json(argc - 1, argv + 1));
 	const char *word = argv[1];
 	if (str_eq(word, "--help") || str_eq(word, "-h"))
 		word = "help";

@@ -110,6 +110,9 @@ int cli_list(struct cli *cli, const char *path, struct client_answer *answer);
 // Sorts the words behind the command into options and arguments and checks both; says what is wrong. CLI_OK or CLI_USAGE.
 int cli_words(struct cli *cli, int argc, char **argv);
 
+// Whether the words ask for JSON, in whatever state they are: a program that did gets its error as JSON.
+bool cli_wants_json(int argc, char **argv);
+
 // A command that nobody has; says which one is near. CLI_USAGE.
 int cli_unknown_command(const struct cli *cli, const char *word);
 

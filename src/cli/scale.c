@@ -5,35 +5,57 @@
 #include "base/str.h"
 #include "model/spec.h"
 
-static int scale_one(struct cli *cli, const char *word, json_t **ret_body)
+// "web=3" as the request's body; NULL after saying what is wrong.
+static json_t *body_of(struct cli *cli, const char *word)
 {
 	const char *equals = strchr(word, '=');
 	uint64_t count;
-	if (!equals || equals == word || parse_u64(equals + 1, PROCESS_INSTANCES_MAX, &count) < 0)
-		return cli_usage(cli, "'%s' is not PROCESS=COUNT with a count from 0 to %d, for example web=3", word,
-				 PROCESS_INSTANCES_MAX);
+	if (!equals || equals == word || parse_u64(equals + 1, 1000, &count) < 0) {
+		cli_usage(cli, "'%s' is not PROCESS=COUNT with a count from 0 to 1000, for example web=3", word);
+		return NULL;
+	}
 	AUTO_FREE char *process = xstrndup(word, (size_t)(equals - word));
-	*ret_body = json_pack("{s:s, s:I}", "process", process, "instances", (json_int_t)count);
-	return *ret_body ? CLI_OK : cli_usage(cli, "'%s' is not the name of a process", process);
+	json_t *body = json_pack("{s:s, s:I}", "process", process, "instances", (json_int_t)count);
+	if (!body)
+		cli_usage(cli, "'%s' is not the name of a process", word);
+	return body;
+}
+
+// All words are read before the first is acted on. NULL: one is wrong, which was said.
+static json_t *bodies_of(struct cli *cli)
+{
+	json_t *bodies = json_array();
+	for (unsigned i = 1; i < cli->n_args; i++) {
+		json_t *body = body_of(cli, cli->args[i]);
+		if (!body) {
+			json_decref(bodies);
+			return NULL;
+		}
+		json_array_append_new(bodies, body);
+	}
+	return bodies;
 }
 
 int command_scale(struct cli *cli)
 {
 	AUTO_FREE char *path = app_path(cli, cli->args[0], "scale");
 	AUTO_ANSWER struct client_answer answer = { 0 };
-	for (unsigned i = 1; i < cli->n_args; i++) {
-		json_t *body = NULL;
-		int status = scale_one(cli, cli->args[i], &body);
-		if (status == CLI_OK) {
-			client_answer_clear(&answer);
-			status = cli_call(cli, "POST", path, body, &answer);
-		}
-		json_decref(body);
+	json_t *bodies = bodies_of(cli), *body;
+	int status = bodies ? CLI_OK : CLI_USAGE;
+	size_t i;
+	json_array_foreach(bodies, i, body)
+	{
+		client_answer_clear(&answer);
+		status = cli_call(cli, "POST", path, body, &answer);
 		if (status != CLI_OK)
-			return status;
+			break;
 	}
-	int status = wait_until_settled(cli, cli->args[0], 0);
+	json_decref(bodies);
+	if (status == CLI_OK)
+		status = wait_until_settled(cli, cli->args[0], 0);
 	if (status == CLI_OK && cli->json)
 		return print_json(answer.json);
+	if (status == CLI_OK && !cli_get(cli, "no-wait"))
+		printf("%s runs as wanted\n", cli->args[0]);
 	return status;
 }

@@ -156,6 +156,7 @@ int source_read(struct cli *cli, struct source *ret)
 	ret->dir = realpath(dir, NULL);
 	if (!ret->dir) {
 		err_set_errno(&err, -errno, "cannot read directory '%s'", dir);
+		err_hint(&err, "name the directory of the application, or go there and leave it out");
 		return cli_report(CLI_MANIFEST, &err, NULL, NULL, NULL);
 	}
 	int r = read_spec(cli, ret, &err);

@@ -55,6 +55,8 @@ static int unknown_option(const struct cli *cli, const char *word)
 			names[n++] = o->name;
 	AUTO_FREE char *bare = xstrndup(word, strcspn(word, "="));
 	const char *near = str_starts(word, "--") ? str_nearest(bare + 2, names, n) : NULL;
+	for (size_t i = 0; !near && str_starts(word, "--") && bare[2] && i < n; i++)
+		near = str_starts(names[i], bare + 2) ? names[i] : NULL;
 	if (near)
 		return cli_usage(cli, "'%s' is not an option of '%s'; did you mean --%s?", bare, cli->command->name,
 				 near);
@@ -177,8 +179,7 @@ static int check_arguments(const struct cli *cli)
 	return CLI_OK;
 }
 
-// Also where the words are wrong further on, a program that asked for JSON gets JSON.
-static bool wants_json(int argc, char **argv)
+bool cli_wants_json(int argc, char **argv)
 {
 	for (int i = 0; i < argc && !str_eq(argv[i], "--"); i++) {
 		bool value_next = str_eq(argv[i], "-o") || str_eq(argv[i], "--output");
@@ -191,7 +192,6 @@ static bool wants_json(int argc, char **argv)
 
 int cli_words(struct cli *cli, int argc, char **argv)
 {
-	cli_set_errors_as_json(wants_json(argc, argv));
 	int status = sort_words(cli, argc, argv);
 	if (status != CLI_OK || cli_get(cli, "help"))
 		return status;

@@ -132,19 +132,19 @@ static void on_end(struct http_call *call, const struct err *err)
 	wait_over(wait);
 }
 
-static void wait_start(struct wait *wait, struct client_headers *headers)
+static void wait_start(struct wait *wait, struct client_headers headers)
 {
 	const struct client_request *request = wait->request;
 	AUTO_FREE char *body = request->body ? json_dumps(request->body, JSON_COMPACT) : NULL;
 	const char *type = body ? "application/json" : request->upload ? request->content_type : NULL;
-	client_headers_add(headers, "Content-Type", type);
-	client_headers_add(headers, "If-Match", request->if_match);
+	client_headers_add(&headers, "Content-Type", type);
+	client_headers_add(&headers, "If-Match", request->if_match);
 	struct http_call_spec spec = {
 		.method = request->method,
 		.target = request->path,
 		.host = wait->client->wire.host,
-		.headers = headers->items,
-		.n_headers = headers->n,
+		.headers = headers.items,
+		.n_headers = headers.n,
 		.body = body,
 		.body_len = body ? strlen(body) : 0,
 		.stream_body = request->upload != NULL,
@@ -187,13 +187,13 @@ static bool may_repeat(const struct wait *wait)
 }
 
 // Makes the call; while the platform is being restarted, for as long as the client is patient.
-static void wait_patiently(struct wait *wait, struct client_headers *headers)
+static void wait_patiently(struct wait *wait, const struct client_headers *headers)
 {
 	uint64_t give_up_ms = monotonic_ms() + wait->client->patience_ms;
 	for (unsigned delay_ms = 25;; delay_ms = delay_ms < 200 ? delay_ms * 2 : 200) {
 		wait->lost = (struct err){ 0 };
 		wait->collect = CLIENT_COLLECT_INIT;
-		wait_start(wait, headers);
+		wait_start(wait, *headers);
 		if (wait->request->upload)
 			upload_more(wait);
 		while (wait->call)

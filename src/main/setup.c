@@ -66,8 +66,10 @@ static bool domain_valid(const char *domain)
 
 int setup_check(const struct setup_options *options, struct err *err)
 {
-	if (options->http && options->api && str_eq(options->http, options->api))
-		return err_set(err, -EINVAL, "--http and --api are both '%s'; they need different ports", options->http);
+	if (options->http && options->api && str_eq(options->http, options->api)) {
+		err_set(err, -EINVAL, "--http and --api are both '%s'; they need different ports", options->http);
+		return err_hint(err, "leave one out for its default: %s and %s", PLATFORM_HTTP_DEFAULT, PLATFORM_API_DEFAULT);
+	}
 	if (options->domain && !domain_valid(options->domain)) {
 		err_set(err, -EINVAL, "--domain '%s' is not a domain name", options->domain);
 		return err_hint(
