@@ -31,6 +31,11 @@ def app_processes(platform):
     return found
 
 
+def instance_links(platform):
+    links = subprocess.run(["ip", "-n", platform.netns, "-o", "link"], text=True, capture_output=True, check=True).stdout
+    return [line for line in links.splitlines() if "@" in line]
+
+
 def test_random_kills(platform, tmp_path):
     subprocess.run(["gcc", "-O2", "-static", "-o", tmp_path / "hello", APPS / "hello-c" / "hello.c"], check=True)
     (tmp_path / "dialtone.yaml").write_text(
@@ -65,5 +70,4 @@ def test_random_kills(platform, tmp_path):
     platform.cli("scale", "kills", "web=0")
     wait_for("no process", lambda: not app_processes(platform))
     platform.cli("delete", "kills", "--yes")
-    links = subprocess.run(["ip", "-n", platform.netns, "-o", "link"], text=True, capture_output=True).stdout
-    assert len([l for l in links.splitlines() if "@" in l]) == 0, links
+    wait_for("no interface of an instance", lambda: not instance_links(platform))
