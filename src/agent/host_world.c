@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
-enum { LAST_LINES = 20, LAST_BYTES = 32 << 10 };
+enum { LAST_LINES = 20, LAST_BYTES = 32 << 10, COMPLAINT_MAX = 16 << 10 };
 
 char *agent_instance_dir(const struct agent *agent, const char *id)
 {
@@ -22,21 +24,9 @@ char *agent_log_dir(const struct agent *agent, const char *id)
 	return xasprintf("%s/node/instances/%s/log", agent->platform.data, id);
 }
 
-static int make_fifo(const char *dir, const char *name, struct err *err)
-{
-	AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
-	if (mkfifo(path, 0600) < 0 && errno != EEXIST)
-		return err_set_errno(err, -errno, "cannot make %s", path);
-	return 0;
-}
-
 static int make_instance_dir(const struct agent *agent, const char *dir, struct err *err)
 {
 	int r = dir_make(dir, 0700, err);
-	if (r == 0)
-		r = make_fifo(dir, "out.fifo", err);
-	if (r == 0)
-		r = make_fifo(dir, "err.fifo", err);
 	AUTO_FREE char *parent = xasprintf("%s/node/instances", agent->platform.data);
 	return r < 0 ? r : dir_sync(parent, err);
 }
@@ -63,15 +53,54 @@ static int host_note(struct world *world, const char *id, const char *text, stru
 	return file_write_atomic(path, text, strlen(text), 0600, err);
 }
 
-// A FIFO that never blocks or breaks at its end while the container lives, since it is open both ways.
-static int open_fifo(const char *dir, const char *name, int *ret_fd, struct err *err)
+// A new FIFO, which the keeper does not read yet. Open both ways, so that it never breaks while the container lives.
+static int make_fifo(int folder, const char *name, int *ret_fd, struct err *err)
 {
-	AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
-	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return err_set_errno(err, -errno, "cannot open %s", path);
-	*ret_fd = fd;
-	return 0;
+	if (unlinkat(folder, name, 0) < 0 && errno != ENOENT)
+		return err_set_errno(err, -errno, "cannot remove the old %s", name);
+	if (mkfifoat(folder, name, 0600) < 0)
+		return err_set_errno(err, -errno, "cannot make %s", name);
+	*ret_fd = openat(folder, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	return *ret_fd < 0 ? err_set_errno(err, -errno, "cannot open %s", name) : 0;
+}
+
+// Made through a mount that has no place in the file system: the links in /proc of the application then end at its root
+// and do not tell where on this machine its output goes.
+static int make_outputs(const char *dir, int *ret_out, int *ret_errors, struct err *err)
+{
+	AUTO_CLOSE int folder = open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (folder < 0)
+		return err_set_errno(err, -errno, "cannot open %s", dir);
+	int r = make_fifo(folder, "out.fifo", ret_out, err);
+	if (r == 0)
+		r = make_fifo(folder, "err.fifo", ret_errors, err);
+	return r < 0 ? err_wrap(err, "%s", dir) : 0;
+}
+
+// What is in the FIFO before the application runs is crun's, and does not belong into the application's log.
+static void take_back(int fd, struct buf *text)
+{
+	char bytes[1024];
+	for (int ready; ioctl(fd, FIONREAD, &ready) == 0 && ready > 0;) {
+		ssize_t n = read(fd, bytes, sizeof(bytes));
+		if (n <= 0)
+			return;
+		buf_add(text, bytes, (size_t)n);
+	}
+}
+
+static void note_complaint(const char *id, int out, int errors, int result, struct err *err)
+{
+	AUTO_BUF struct buf text = BUF_INIT(COMPLAINT_MAX);
+	take_back(out, &text);
+	take_back(errors, &text);
+	AUTO_FREE char *words = xstrndup(buf_str(&text), strcspn(buf_str(&text), "\n"));
+	if (!words[0])
+		return;
+	if (result == 0)
+		log_warn("instance=%s crun says: %s", id, words);
+	else if (!strstr(err->text, words))
+		err_wrap(err, "%s", words);
 }
 
 static int host_create(struct world *world, const struct assignment *a, uint32_t address, struct running *ret,
@@ -87,9 +116,7 @@ static int host_create(struct world *world, const struct assignment *a, uint32_t
 	ipv4_write(address, ip);
 	int r = launch_prepare(a, ip, NULL, 0, NULL, &launch, err);
 	if (r == 0)
-		r = open_fifo(dir, "out.fifo", &out, err);
-	if (r == 0)
-		r = open_fifo(dir, "err.fifo", &errors, err);
+		r = make_outputs(dir, &out, &errors, err);
 	if (r < 0)
 		return r;
 
@@ -116,6 +143,7 @@ static int host_create(struct world *world, const struct assignment *a, uint32_t
 	spec.stderr_fd = errors;
 	r = container_create(agent->host, &spec, &ret->pid, NULL, err);
 	texts_free(layers, n_layers);
+	note_complaint(a->instance, out, errors, r, err);
 	if (r == 0)
 		r = process_start_time(ret->pid, &ret->start_ticks);
 	return r == -ESRCH ? err_set(err, r, "the container's init ended before it was started") : r;

@@ -10,8 +10,8 @@
 enum life_state {
 	LIFE_PULL,   // layers; tries again when they cannot be had at present
 	LIFE_SLOT,   // waits for its turn to start
-	LIFE_OUTPUT, // the keeper opens the FIFOs
 	LIFE_CREATE, // the container is made
+	LIFE_OUTPUT, // the keeper opens the FIFOs: from here on what comes is the application's
 	LIFE_WATCH,  // the keeper takes the process into its care
 	LIFE_START,
 	LIFE_STARTING, // runs, no probe has succeeded yet

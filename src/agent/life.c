@@ -78,7 +78,7 @@ static void slot(struct instance *instance)
 	if (life_stop_wanted(instance))
 		life_move(instance, LIFE_CLEAN);
 	else if (start_slot_take(&instance->world->slots, &instance->slot, instance->restarts > 0))
-		life_move(instance, LIFE_OUTPUT);
+		life_move(instance, LIFE_CREATE);
 }
 
 static void start_failed(struct instance *instance)
@@ -107,16 +107,6 @@ static bool keeper_answered(struct instance *instance, const char *what)
 	return false;
 }
 
-static void output(struct instance *instance)
-{
-	if (first_time(instance)) {
-		instance->keeper = KEEPER_ASKED;
-		instance->world->ops->output(instance->world, instance->id, life_keeper_done, instance);
-	}
-	if (keeper_answered(instance, "take its output"))
-		life_move(instance, LIFE_CREATE);
-}
-
 static void create(struct instance *instance)
 {
 	struct err err = { 0 };
@@ -137,6 +127,16 @@ static void create(struct instance *instance)
 	else if (life_stop_wanted(instance))
 		life_move(instance, LIFE_CLEAN);
 	else
+		life_move(instance, LIFE_OUTPUT);
+}
+
+static void output(struct instance *instance)
+{
+	if (first_time(instance)) {
+		instance->keeper = KEEPER_ASKED;
+		instance->world->ops->output(instance->world, instance->id, life_keeper_done, instance);
+	}
+	if (keeper_answered(instance, "take its output"))
 		life_move(instance, LIFE_WATCH);
 }
 
@@ -414,9 +414,9 @@ static void gone(struct instance *instance)
 
 static const struct life_step life_steps[LIFE_STATES] = {
 	[LIFE_PULL] = { "pull", TO(SLOT) | TO(CLEAN) | TO(FAILED), false, INSTANCE_PENDING, pull },
-	[LIFE_SLOT] = { "slot", TO(OUTPUT) | TO(CLEAN), true, INSTANCE_PENDING, slot },
-	[LIFE_OUTPUT] = { "output", TO(CREATE) | TO(CLEAN), true, INSTANCE_PENDING, output },
-	[LIFE_CREATE] = { "create", TO(WATCH) | TO(CLEAN), true, INSTANCE_PENDING, create },
+	[LIFE_SLOT] = { "slot", TO(CREATE) | TO(CLEAN), true, INSTANCE_PENDING, slot },
+	[LIFE_CREATE] = { "create", TO(OUTPUT) | TO(CLEAN), true, INSTANCE_PENDING, create },
+	[LIFE_OUTPUT] = { "output", TO(WATCH) | TO(CLEAN), true, INSTANCE_PENDING, output },
 	[LIFE_WATCH] = { "watch", TO(START) | TO(CLEAN), true, INSTANCE_PENDING, watch },
 	[LIFE_START] = { "start", TO(STARTING) | TO(CLEAN), true, INSTANCE_PENDING, start },
 	[LIFE_STARTING] = { "starting", TO(READY) | RUN_ENDS, false, INSTANCE_STARTING, starting },

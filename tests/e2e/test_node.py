@@ -100,6 +100,26 @@ def test_what_cannot_be_read_is_left_alone_and_shown(platform, hello):
     wait_for("the problem to go", lambda: not platform.json("nodes")["items"][0].get("problems"))
 
 
+def test_output_does_not_tell_where_it_goes(platform, hello):
+    push(platform, hello, "secret")
+    said = platform.cli("exec", "secret", "--", "./hello", "links").stdout
+    assert said.split() == ["/out.fifo", "/err.fifo"], said
+    platform.cli("delete", "secret", "--yes")
+
+
+def test_what_crun_says_is_the_cause_and_not_in_the_log(platform, hello):
+    push(platform, hello, "intact")
+    init = next((platform.data / "node" / "base").rglob("init"))
+    init.rename(init.with_name("away"))
+    platform.get("intact", "/exit/3")
+    why = wait_for("the cause", lambda: (lambda said: said if "/.dialtone/init" in said else None)(platform.cli("why", "intact").stdout))
+    assert "crun create" in why, why
+    init.with_name("away").rename(init)
+    platform.ready("intact", 1)
+    assert {r["text"] for r in map(json.loads, platform.cli("logs", "intact", "-o", "json").stdout.splitlines())} == {"listening on port 8080"}
+    platform.cli("delete", "intact", "--yes")
+
+
 def probes(platform, app):
     return [entry["probe"] for entry in platform.json("why", app)["probes"]]
 
