@@ -9,6 +9,7 @@
 #define CONNECTION_IN_MAX (64 << 10)       // bytes read but not parsed
 #define CONNECTION_OUT_MAX (64UL << 20)    // bytes to be written; an answer beyond it is cut
 #define CONNECTION_LOW_WATER (64 << 10)    // on_drain comes when no more wait
+#define CONNECTION_SMALL_BODY (64 << 10)   // is collected however many large ones there are
 #define CONNECTION_DISCARD_MAX (256 << 10) // an unread request body up to this is read and dropped, else: close
 
 struct http_server {
@@ -16,6 +17,7 @@ struct http_server {
 	struct http_server_config config;
 	struct list listeners, connections;
 	size_t n_connections;
+	size_t bodies; // bytes of collected ones, until their exchanges end: what was made of them is about as large
 	struct timer accept_again;
 	bool draining;
 	uint64_t date_s;
@@ -34,6 +36,7 @@ struct http_exchange {
 	void (*end)(struct http_exchange *x);
 	enum body_mode mode;
 	struct buf body;    // collected
+	size_t counted;     // of it, in the server's sum
 	struct buf headers; // of the answer, as lines
 	bool paused, request_done, end_told;
 	bool refused; // the driver has answered

@@ -24,6 +24,7 @@ void exchange_finish(struct connection *c, bool complete)
 	struct http_exchange *x = TAKE_PTR(c->x);
 	c->closing |= !x->keep || c->server->draining;
 	c->discarding = !x->request_done && !c->closing;
+	c->server->bodies -= x->counted;
 	if (x->gone)
 		x->gone(x, complete);
 	buf_clear(&x->body);
@@ -96,6 +97,32 @@ static void body_too_long(struct http_exchange *x)
 	exchange_refuse(x, 413, reason);
 }
 
+// Whether there is room for a body that will have this many bytes.
+static bool body_fits(struct http_exchange *x, uint64_t n)
+{
+	const struct http_server *server = x->connection->server;
+	size_t others = server->bodies - x->counted;
+	if (n <= CONNECTION_SMALL_BODY ||
+	    (others < server->config.max_bodies && n <= server->config.max_bodies - others))
+		return true;
+	http_exchange_set_header(x, "Retry-After", "1");
+	exchange_refuse(x, 503, "too many large requests at a time: ask again in a moment");
+	return false;
+}
+
+static void collect(struct http_exchange *x, const char *bytes, size_t n)
+{
+	if (buf_len(&x->body) + n > x->body.max) {
+		body_too_long(x);
+		return;
+	}
+	if (!body_fits(x, buf_len(&x->body) + n))
+		return;
+	buf_add(&x->body, bytes, n);
+	x->counted += n;
+	x->connection->server->bodies += n;
+}
+
 void http_exchange_read_body(struct http_exchange *x, size_t max,
 			     void (*done)(struct http_exchange *x, const char *body, size_t n))
 {
@@ -104,7 +131,7 @@ void http_exchange_read_body(struct http_exchange *x, size_t max,
 	uint64_t length = x->connection->parser.content_length;
 	if (length != UINT64_MAX && length > max && !x->ended)
 		body_too_long(x);
-	else
+	else if (length == UINT64_MAX || x->ended || body_fits(x, length))
 		ask_for_body(x, BODY_COLLECT);
 }
 
@@ -134,8 +161,8 @@ void exchange_give_body(struct http_exchange *x, const char *bytes, size_t n)
 		return;
 	if (x->mode == BODY_STREAM)
 		x->data(x, bytes, n);
-	else if (buf_add(&x->body, bytes, n) < 0)
-		body_too_long(x);
+	else
+		collect(x, bytes, n);
 }
 
 void exchange_tell_end(struct http_exchange *x)
@@ -143,10 +170,13 @@ void exchange_tell_end(struct http_exchange *x)
 	if (x->mode == BODY_NOT_ASKED || x->end_told || x->ended || x->paused)
 		return;
 	x->end_told = true;
-	if (x->mode == BODY_STREAM)
+	if (x->mode == BODY_STREAM) {
 		x->end(x);
-	else
-		x->done(x, buf_str(&x->body), buf_len(&x->body));
+		return;
+	}
+	AUTO_BUF struct buf body = x->body; // done may end the exchange
+	x->body = BUF_INIT(0);
+	x->done(x, buf_str(&body), buf_len(&body));
 }
 
 void http_exchange_set_header(struct http_exchange *x, const char *name, const char *value)

@@ -67,6 +67,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
 	server->config = *config;
 	struct http_server_config *c = &server->config;
 	c->max_connections = c->max_connections ? c->max_connections : 10000;
+	c->max_bodies = c->max_bodies ? c->max_bodies : 128 << 20;
 	c->head_timeout_ms = or_default(c->head_timeout_ms, 10000);
 	c->body_timeout_ms = or_default(c->body_timeout_ms, 30000);
 	c->idle_timeout_ms = or_default(c->idle_timeout_ms, 75000);

@@ -17,6 +17,7 @@ struct http_server_config {
 	void (*on_request)(struct http_exchange *x, void *arg);
 	void *arg;
 	size_t max_connections;   // 0: 10,000; beyond it, new connections are refused
+	size_t max_bodies;        // 0: 128 MiB of collected bodies at a time; beyond it, large ones are answered 503
 	unsigned head_timeout_ms; // 0: 10,000
 	unsigned body_timeout_ms; // 0: 30,000 without a byte
 	unsigned idle_timeout_ms; // 0: 75,000 between requests

@@ -189,6 +189,7 @@ static void manifest_came(struct http_exchange *x, const char *body, size_t n)
 {
 	struct request *rq = http_exchange_arg(x);
 	struct blobs *blobs = request_blobs(rq);
+	rq->large = n >= REQUEST_LARGE;
 	if (!blobs)
 		return;
 	struct upload *upload = xcalloc(1, sizeof(*upload));

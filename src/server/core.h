@@ -28,6 +28,7 @@ struct server {
 	struct map blobs; // tenant → struct blobs *
 	struct list streams, tunnels;
 	struct timer ping;
+	bool untidy; // a large request has ended since the last ping
 	struct sweep sweep;
 	unsigned beginning; // writes without which nobody can be answered
 	int waiting_fd;     // to listen on once they are done; -1: none

@@ -76,6 +76,7 @@ static void with_body(struct http_exchange *x, const char *body, size_t n)
 {
 	struct request *rq = http_exchange_arg(x);
 	struct err err = {};
+	rq->large = n >= REQUEST_LARGE;
 	if (n == 0) // an empty body stands for {}, so that POST …/stop needs none
 		rq->body = json_object();
 	else if (json_from_bytes(body, n, &rq->body, &err) < 0) {

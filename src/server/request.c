@@ -2,6 +2,7 @@
 
 #include "base/str.h"
 #include "server/audit.h"
+#include "server/core.h"
 #include "server/route.h"
 
 #include <assert.h>
@@ -34,6 +35,7 @@ void request_unref(struct request *rq)
 	if (rq->object)
 		fields_clear(rq->route->body, rq->object);
 	free(rq->object);
+	rq->server->untidy |= rq->large;
 	free(rq);
 }
 
@@ -207,9 +209,10 @@ unsigned status_of(int code)
 		int code;
 		unsigned status;
 	} table[] = {
-		{ -EINVAL, 400 },  { -ERANGE, 400 }, { -EBADMSG, 400 }, { -EACCES, 403 }, { -EPERM, 403 },
-		{ -ENOENT, 404 },  { -EEXIST, 409 }, { -EBUSY, 409 },   { -ESTALE, 412 }, { -EFBIG, 413 }, { -E2BIG, 413 },
-		{ -ENOBUFS, 413 }, { -EAGAIN, 503 }, { -ENOSPC, 507 },  { -EDQUOT, 507 }, { -ETIMEDOUT, 504 },
+		{ -EINVAL, 400 }, { -ERANGE, 400 }, { -EBADMSG, 400 }, { -EACCES, 403 },
+		{ -EPERM, 403 },  { -ENOENT, 404 }, { -EEXIST, 409 },  { -EBUSY, 409 },
+		{ -ESTALE, 412 }, { -EFBIG, 413 },  { -E2BIG, 413 },   { -ENOBUFS, 413 },
+		{ -EAGAIN, 503 }, { -ENOSPC, 507 }, { -EDQUOT, 507 },  { -ETIMEDOUT, 504 },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(table); i++)
 		if (table[i].code == code)

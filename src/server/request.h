@@ -10,7 +10,7 @@
 struct server;
 struct route;
 
-enum { REQUEST_PARAMS = 4 };
+enum { REQUEST_PARAMS = 4, REQUEST_LARGE = 1 << 20 };
 
 // What a route asks for, and what a token gives. Each includes those before it.
 enum access { ACCESS_ANYONE, ACCESS_NODE, ACCESS_OPERATOR };
@@ -26,6 +26,7 @@ struct request {
 	const struct route *route;
 	unsigned refs;
 	bool answered;
+	bool large; // its body has REQUEST_LARGE bytes or more
 	char *params[REQUEST_PARAMS]; // decoded, in the order of the route's pattern
 	struct principal who;
 	char from[ADDRESS_TEXT_SIZE];

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 
 enum { AGENT_CONNECTIONS_MAX = 1000, DRAIN_MS = 200 };
@@ -66,10 +67,19 @@ static void make_places(struct server *server)
 
 // ---- the server
 
+// What a large body and what was made of it left free inside the heap goes back to the machine.
+static void tidy(struct server *server)
+{
+	if (server->untidy)
+		malloc_trim(0);
+	server->untidy = false;
+}
+
 static void ping(struct timer *timer)
 {
 	struct server *server = CONTAINER_OF(timer, struct server, ping);
 	streams_ping(&server->streams);
+	tidy(server);
 	timer_set(timer, STREAM_PING_MS);
 }
 

@@ -40,6 +40,13 @@ static void echo(struct http_exchange *x, const char *body, size_t n)
 	http_respond(x, 200, "text/plain", body, n);
 }
 
+static void say_length(struct http_exchange *x, UNUSED const char *body, size_t n)
+{
+	char text[32];
+	snprintf(text, sizeof(text), "%zu bytes", n);
+	http_respond(x, 200, "text/plain", text, strlen(text));
+}
+
 static void count_data(struct http_exchange *x, UNUSED const char *bytes, size_t n)
 {
 	bench->streamed += n;
@@ -102,6 +109,8 @@ static void on_request(struct http_exchange *x, UNUSED void *arg)
 		http_respond_start(x, 200, "text/plain");
 		http_respond_write(x, "one", 3);
 		http_respond_abort(x);
+	} else if (str_eq(path, "/large")) {
+		http_exchange_read_body(x, 100000, say_length);
 	} else if (str_eq(path, "/hold")) {
 		bench->held = x;
 	} else if (str_eq(path, "/empty")) {
@@ -260,6 +269,40 @@ static void test_bad_body(UNUSED void **state)
 	raw_expect(&b.rig, &raw, "HTTP/1.1 400 ");
 	raw_expect_closed(&b.rig, &raw);
 	assert_true(rig_wait(&b.rig, all_gone, &b));
+	DONE();
+}
+
+// What all connections together may hold has a limit; small requests are answered all the same.
+static void test_many_bodies(UNUSED void **state)
+{
+	WITH_SERVER(.max_bodies = 100000);
+	AUTO_FREE char *body = xcalloc(1, 70001);
+	memset(body, 'x', 69999);
+	raw_send(&raw, "POST /large HTTP/1.1\r\n" H "Content-Length: 70000\r\nExpect: 100-continue\r\n\r\n");
+	raw_expect(&b.rig, &raw, "HTTP/1.1 100 ");
+	raw_send(&raw, body);
+
+	static const char *const ends[] = { "Content-Length: 70000\r\n\r\n",
+					    "Transfer-Encoding: chunked\r\n\r\n1116f\r\n" };
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		struct raw second = raw_connect(&b.address);
+		raw_send(&second, "POST /large HTTP/1.1\r\n" H);
+		raw_send(&second, ends[i]);
+		raw_send(&second, body);
+		raw_expect(&b.rig, &second, "HTTP/1.1 503 ");
+		raw_expect(&b.rig, &second, "Retry-After: 1\r\n");
+		raw_expect(&b.rig, &second, "too many large requests");
+		raw_clear(&second);
+	}
+	struct raw small = raw_connect(&b.address);
+	raw_send(&small, "POST /large HTTP/1.1\r\n" H "Content-Length: 1\r\n\r\nx");
+	raw_expect(&b.rig, &small, "1 bytes");
+	raw_send(&raw, "x");
+	raw_expect(&b.rig, &raw, "70000 bytes");
+	raw_send(&small, "POST /large HTTP/1.1\r\n" H "Content-Length: 69999\r\n\r\n");
+	raw_send(&small, body);
+	raw_expect(&b.rig, &small, "69999 bytes");
+	raw_clear(&small);
 	DONE();
 }
 
@@ -564,6 +607,7 @@ int main(void)
 		cmocka_unit_test(test_half_closed),
 		cmocka_unit_test(test_bad_request),
 		cmocka_unit_test(test_bad_body),
+		cmocka_unit_test(test_many_bodies),
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_expect_continue),
 		cmocka_unit_test(test_unread_body),
