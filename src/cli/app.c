@@ -10,17 +10,19 @@ static void print_processes(struct cli *cli, const json_t *app)
 	const json_t *specs = json_object_get(json_object_get(app, "spec"), "processes");
 	const char *name;
 	json_t *process;
-	json_object_foreach(json_object_get(app, "processes"), name, process) {
+	json_object_foreach(json_object_get(app, "processes"), name, process)
+	{
 		const json_t *spec = json_object_get(specs, name);
 		const json_t *health = json_object_get(spec, "health");
 		char memory[SHORT_TEXT_SIZE];
 		size_text(get_number(spec, "memory_bytes"), memory);
 		listing_cell(t, "%s", name);
-		listing_cell(t, "%u/%u", (unsigned)get_number(process, "ready"), (unsigned)get_number(process, "wanted"));
+		listing_cell(t, "%u/%u", (unsigned)get_number(process, "ready"),
+			     (unsigned)get_number(process, "wanted"));
 		listing_cell(t, "%s", memory);
 		listing_cell(t, "%.2g", (double)get_number(spec, "cpu_millis") / 1000);
 		listing_cell(t, "%s%s%s", get_text(health, "type"), *get_text(health, "path") ? " " : "",
-			   get_text(health, "path"));
+			     get_text(health, "path"));
 		listing_cell(t, "%s", get_text(spec, "command"));
 	}
 	listing_end(t, "no processes");
@@ -35,7 +37,8 @@ static void print_app(struct cli *cli, const json_t *app)
 	printf("name      %s\n", get_text(app, "name"));
 	printf("state     %s%s%s\n", colour_of_state(cli, state), state, colour_end(cli));
 	printf("release   %u, %s ago\n", (unsigned)get_number(app, "release"), age);
-	printf("runtime   %s on stack %s\n", get_text(spec, "runtime"), get_text(spec, "stack"));
+	const char *stack = get_text(spec, "stack");
+	printf("runtime   %s%s%s\n", get_text(spec, "runtime"), *stack ? " on stack " : "", stack);
 	size_t i;
 	json_t *url;
 	json_array_foreach(json_object_get(app, "urls"), i, url)

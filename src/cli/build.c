@@ -85,7 +85,7 @@ static int build_image(struct cli *cli, enum image_kind kind)
 		json_decref(out);
 		return CLI_OK;
 	}
-	printf("%s %s@%s %s %s\n", cli->command->name, image.name, image.version, built ? "built" : "is in the cache already",
+	printf("%s %s@%s %s, %s\n", cli->command->name, image.name, image.version, built ? "built" : "is in the cache already",
 	       digest);
 	return CLI_OK;
 }

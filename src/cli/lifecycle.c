@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 
+// done: what has happened to the app; NULL: it has a new release.
 static int change(struct cli *cli, const char *verb, const json_t *body, const char *done)
 {
 	AUTO_FREE char *path = app_path(cli, cli->args[0], verb);
@@ -16,7 +17,11 @@ static int change(struct cli *cli, const char *verb, const json_t *body, const c
 		return status;
 	if (cli->json)
 		return print_json(answer.json);
-	printf("%s %s\n", cli->args[0], done);
+	if (done)
+		printf("%s %s\n", cli->args[0], cli_get(cli, "no-wait") ? "will be changed; the platform is at it" : done);
+	else
+		printf("%s %s release %u, a copy of the earlier one\n", cli->args[0],
+		       cli_get(cli, "no-wait") ? "will run" : "serves", (unsigned)get_number(answer.json, "release"));
 	return CLI_OK;
 }
 
@@ -42,7 +47,7 @@ int command_rollback(struct cli *cli)
 		return cli_usage(cli, "'%s' is not the number of a release; see 'dialtone releases %s'", cli->args[1],
 				 cli->args[0]);
 	json_t *body = release ? json_pack("{s:I}", "release", (json_int_t)release) : json_object();
-	int status = change(cli, "rollback", body, "is back on the earlier release");
+	int status = change(cli, "rollback", body, NULL);
 	json_decref(body);
 	return status;
 }

@@ -149,6 +149,13 @@ void size_text(uint64_t bytes, char text[SHORT_TEXT_SIZE])
 	snprintf(text, SHORT_TEXT_SIZE, whole ? "%.0f%c" : "%.1f%c", value, units[unit]);
 }
 
+void value_text(const char *value, char *text, size_t size)
+{
+	static const char prefix[] = "sha256:";
+	bool digest = str_starts(value, prefix) && strlen(value) == sizeof(prefix) - 1 + 64;
+	snprintf(text, size, digest ? "%.12s" : "%s", digest ? value + sizeof(prefix) - 1 : value);
+}
+
 void local_time_text(uint64_t unix_ms, char text[SHORT_TEXT_SIZE])
 {
 	time_t seconds = (time_t)(unix_ms / 1000);

@@ -20,6 +20,7 @@ void listing_end(struct listing *t, const char *none);
 #define SHORT_TEXT_SIZE 32
 void age_text(uint64_t since_unix_ms, char text[SHORT_TEXT_SIZE]);   // "3m", "2d"; "-" for 0
 void size_text(uint64_t bytes, char text[SHORT_TEXT_SIZE]);	     // "256M"
+void value_text(const char *value, char *text, size_t size); // a digest as the 12 digits that tables show
 void local_time_text(uint64_t unix_ms, char text[SHORT_TEXT_SIZE]); // "2026-01-02 03:04:05.678"
 
 // "\033[…m" or "" without colour.

@@ -214,6 +214,13 @@ int command_push(struct cli *cli)
 	return status;
 }
 
+static void change_cell(struct listing *t, const char *value)
+{
+	char text[200];
+	value_text(value ? value : "", text, sizeof(text));
+	listing_cell(t, "%s", text);
+}
+
 static void print_changes(struct cli *cli, const char *name, const json_t *changes)
 {
 	if (!json_array_size(changes)) {
@@ -230,8 +237,8 @@ static void print_changes(struct cli *cli, const char *name, const json_t *chang
 		const char *after = json_string_value(json_object_get(change, "after"));
 		listing_cell(t, "%s", !before ? "+" : !after ? "-" : "~");
 		listing_cell(t, "%s", get_text(change, "path"));
-		listing_cell(t, "%s", before ? before : "");
-		listing_cell(t, "%s", after ? after : "");
+		change_cell(t, before);
+		change_cell(t, after);
 	}
 	listing_end(t, "");
 }

@@ -116,20 +116,21 @@ static enum verdict judge(const struct wait *w, const json_t *app)
 
 static void show(const struct cli *cli, const json_t *app)
 {
-	struct buf text = BUF_INIT(4096);
+	AUTO_BUF struct buf text = BUF_INIT(4096);
 	const json_t *rollout = json_object_get(app, "rollout");
-	const char *name;
+	const char *detail = json_is_object(rollout) ? get_text(rollout, "detail") : "", *name;
 	json_t *process;
+	if (*detail && get_number(rollout, "from")) { // the counts are of two releases together, and say little
+		progress(cli, "%s (release %u): %s", get_text(app, "state"), (unsigned)get_number(rollout, "release"),
+			 detail);
+		return;
+	}
 	json_object_foreach(json_object_get(app, "processes"), name, process)
-		buf_addf(&text, "  %s %u/%u ready", name, (unsigned)get_number(process, "ready"),
-			 (unsigned)get_number(process, "wanted"));
-	const char *detail = json_is_object(rollout) ? get_text(rollout, "detail") : "";
-	if (*detail && get_number(rollout, "from"))
-		buf_addf(&text, "  release %u: ", (unsigned)get_number(rollout, "release"));
-	else if (*detail)
-		buf_add_str(&text, "  ");
-	progress(cli, "%s:%s%s", get_text(app, "state"), buf_str(&text), detail);
-	buf_clear(&text);
+		buf_addf(&text, "%s%s %u/%u ready", buf_len(&text) ? ", " : "", name,
+			 (unsigned)get_number(process, "ready"), (unsigned)get_number(process, "wanted"));
+	bool says_more = *detail && !str_ends(detail, " ready");
+	progress(cli, "%s: %s%s%s", get_text(app, "state"), buf_str(&text), says_more ? "; " : "",
+		 says_more ? detail : "");
 }
 
 static int on_state(const struct sse_event *event, void *arg)

@@ -116,6 +116,22 @@ def test_a_request_without_a_token_is_refused(platform):
         del platform.env["DIALTONE_TOKEN"]
 
 
+def test_memory_of_large_requests_is_given_back(platform):
+    token = (platform.data / "secrets" / "operator.token").read_text().strip()
+    body = json.dumps({"digests": [f"sha256:{i:064x}" for i in range(250_000)]})
+
+    def private_mb():
+        status = pathlib.Path(f"/proc/{platform.pid('server')}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("RssAnon")).split()[1]) / 1024
+    for _ in range(5):
+        connection = http.client.HTTPConnection("platform")
+        connection.sock = connect_in(platform.netns, *platform.api.split(":"))
+        connection.request("POST", "/v1/tenants/default/blobs/missing", body, {"Authorization": f"Bearer {token}"})
+        assert connection.getresponse().status == 200
+        connection.close()
+    wait_for("the memory of requests that are over", lambda: private_mb() < 30, 20)
+
+
 def test_nobody_there_is_said_so(platform):
     said = platform.cli("apps", "--api", "http://127.0.0.1:1", check=False)
     assert said.returncode in (CLI_UNREACHABLE, CLI_DENIED) and "hint:" in said.stderr
@@ -158,11 +174,11 @@ def test_one_crash_at_the_start_is_no_failure(platform, folder):
     (folder / "late.c").write_text(source + """
 #include <time.h>
 #include <unistd.h>
-int main(void)
+int main(int argc, char **argv)
 {
 	time_t up = atol(getenv("UP_AT"));
 	if (time(NULL) >= up)
-		return run_web();
+		return run_web(argc, argv);
 	while (time(NULL) < up)
 		usleep(10000);
 	return 7;

@@ -1,0 +1,51 @@
+"""The five-minute tour of README.md: every command in it runs as it stands there, and shows what the text around it says."""
+import re
+import subprocess
+
+import pytest
+
+from lab import DIALTONE, ROOT, Uplink
+
+
+def tour():
+    """The commands of the tour's code blocks, in order. A block with a language is an example of a file."""
+    text = (ROOT / "README.md").read_text().split("\n## Five minutes\n", 1)[1].split("\n## ", 1)[0]
+    return [line for block in re.findall(r"^```\n(.*?)^```$", text, re.M | re.S) for line in block.splitlines() if line]
+
+
+@pytest.fixture(scope="module")
+def samples(platform):
+    """As `make up` leaves it."""
+    with Uplink(platform):
+        platform.push(ROOT / "samples" / "express")
+    platform.push(ROOT / "samples" / "flask")
+
+
+SHOWS = {  # what a person would look for in the output of a command that starts so
+    "curl http://express.": "hello from Express",
+    "dialtone apps": "flask",
+    "dialtone ps express": "ready",
+    "dialtone logs express": "listening",
+    "dialtone push hello": "http://hello.apps.localhost:8080",
+    "curl http://hello.": "<h1>hello</h1>",
+    "dialtone plan hello": "artifact",
+    "dialtone releases hello": "2 *",
+    "dialtone rollback hello": "serves release 3",
+    "dialtone run flask": "Python 3.11",
+    "dialtone events express": "crashed",
+    "dialtone audit": "scale",
+}
+
+
+def test_every_command_of_the_tour_is_true(platform, samples, tmp_path):
+    env = {**platform.env, "PATH": f"{DIALTONE.parent}:{platform.env['PATH']}"}
+    unseen = dict(SHOWS)
+    commands = tour()
+    assert len(commands) > 15
+    for command in commands:
+        said = subprocess.run(platform.inside("bash", "-c", command), env=env, cwd=tmp_path, text=True, capture_output=True, timeout=120)
+        print(f"$ {command}\n{said.stdout}{said.stderr}")
+        assert said.returncode == 0 and "error:" not in said.stderr, f"{command}\n{said.stdout}{said.stderr}"
+        for start in [s for s in unseen if command.startswith(s)]:
+            assert unseen.pop(start) in said.stdout, f"{command}\n{said.stdout}{said.stderr}"
+    assert not unseen, f"the tour does not have these any more: {list(unseen)}"
