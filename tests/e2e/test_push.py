@@ -1,10 +1,13 @@
 """What a push says: to a person who made a mistake, whose app does not come up, whose build fails."""
+import http.client
+import json
+import pathlib
 import subprocess
 import time
 
 import pytest
 
-from lab import APPS, DIALTONE, wait_for
+from lab import APPS, DIALTONE, connect_in, wait_for
 
 CLI_MANIFEST, CLI_BUILD, CLI_NOT_SERVING, CLI_NOT_FOUND, CLI_DENIED, CLI_CONFLICT, CLI_UNREACHABLE = 3, 4, 5, 6, 7, 8, 9
 
@@ -27,6 +30,17 @@ def test_a_mistake_in_the_manifest_names_place_and_remedy(platform, folder):
     manifest(folder, "name: wrong\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 256\n")
     said = platform.push(folder, check=False)
     assert said.returncode == CLI_MANIFEST and "dialtone.yaml:6:" in said.stderr and "256M" in said.stderr
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "name: shop\n"])
+def test_an_empty_manifest_is_given_an_example_that_works(platform, tmp_path, text):
+    manifest(tmp_path, text)
+    (tmp_path / "server.js").write_text("require('http').createServer((q, a) => a.end('hello')).listen(process.env.PORT)\n")
+    said = platform.cli("push", tmp_path, check=False)
+    assert said.returncode == CLI_MANIFEST and "dialtone.yaml does not say what to run" in said.stderr, said.stderr
+    example = said.stderr.split("these two lines:\n")[1]
+    manifest(tmp_path, text + "".join(line.strip() + "\n" for line in example.splitlines()[:2]))
+    assert platform.json("plan", tmp_path)["changed"]
 
 
 def test_an_unknown_runtime_is_named(platform, folder):
@@ -123,9 +137,10 @@ def test_memory_of_large_requests_is_given_back(platform):
     def private_mb():
         status = pathlib.Path(f"/proc/{platform.pid('server')}/status").read_text()
         return int(next(line for line in status.splitlines() if line.startswith("RssAnon")).split()[1]) / 1024
+    host, port = platform.api.split(":")
     for _ in range(5):
         connection = http.client.HTTPConnection("platform")
-        connection.sock = connect_in(platform.netns, *platform.api.split(":"))
+        connection.sock = connect_in(platform.netns, host, int(port))
         connection.request("POST", "/v1/tenants/default/blobs/missing", body, {"Authorization": f"Bearer {token}"})
         assert connection.getresponse().status == 200
         connection.close()
