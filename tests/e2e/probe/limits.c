@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -84,4 +85,20 @@ int eat(uint64_t bytes)
 	}
 	puts("eat ALLOWED");
 	return 1;
+}
+
+int spill(uint64_t bytes)
+{
+	static char block[1 << 16];
+	struct statvfs vfs;
+	uint64_t written = 0;
+	int fd = open("/tmp/spill", O_WRONLY | O_CREAT | O_EXCL, 0600);
+	if (fd < 0 || fstatvfs(fd, &vfs) < 0)
+		return printf("spill BROKEN %s\n", strerror(errno)), 1;
+	printf("room %llu\n", (unsigned long long)vfs.f_bavail * vfs.f_frsize);
+	memset(block, 'x', sizeof(block));
+	for (long n; written < bytes && (n = write(fd, block, sizeof(block))) > 0;)
+		written += (uint64_t)n;
+	printf("spilled %llu\n", (unsigned long long)written);
+	return fsync(fd) < 0 ? 1 : 0;
 }

@@ -8,6 +8,7 @@
 //   probe kernel                            the machine, its kernel and file systems
 //   probe network KEY=ADDR[:PORT]...        keys: see network()
 //   probe limits PIDS SCRATCH_BYTES         fork and fill until refused
+//   probe spill BYTES                       write them to a new file in /tmp, until refused
 //   probe eat BYTES | exit N | wait | whoami | serve PORT | open-stdout | echo WORD... | cat | env | orphan | write
 //   PATH...
 #include "probe.h"
@@ -142,6 +143,8 @@ int main(int argc, char **argv)
 		return limits(atoi(number), argc > 3 ? strtoull(argv[3], NULL, 10) : 0);
 	if (strcmp(what, "eat") == 0)
 		return eat(strtoull(number, NULL, 10));
+	if (strcmp(what, "spill") == 0)
+		return spill(strtoull(number, NULL, 10));
 	if (strcmp(what, "exit") == 0)
 		return atoi(number);
 	if (strcmp(what, "wait") == 0)

@@ -17,3 +17,4 @@ int network(int argc, char **argv); // KEY=ADDR[:PORT]
 int serve(int port);
 int limits(int pids, uint64_t scratch); // fork and fill until refused
 int eat(uint64_t bytes);
+int spill(uint64_t bytes); // onto the disk: says the room that was there, and how much could be written
