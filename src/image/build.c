@@ -334,6 +334,28 @@ static int take_turn(struct build *b, struct err *err)
 	return 0;
 }
 
+// A version may be built again with another content: from an edited recipe without a lock, or with a lock that is
+// made anew.
+static void say_if_redefined(const struct build *b)
+{
+	AUTO_FREE char *dir = image_folder(b->cache, b->recipe.kind, b->recipe.name);
+	AUTO_FREE char *path = xasprintf("%s/%s.json", dir, b->image.version);
+	AUTO_IMAGE struct image before = { 0 };
+	if (!b->options->progress || image_file_read(path, b->recipe.kind, &before, NULL, NULL) < 0)
+		return;
+	const char *old = before.n_layers ? before.layers[0] : "nothing";
+	const char *new = b->image.n_layers ? b->image.layers[0] : "nothing";
+	if (str_eq(old, new))
+		return;
+	char line[400];
+	snprintf(line, sizeof(line),
+		 "%s@%s is another one from now on (%.19s, was %.19s): what runs keeps the old one, and the next push "
+		 "of "
+		 "an app takes the new one; `dialtone plan` shows it. A new version in the recipe keeps both",
+		 b->image.name, b->image.version, new, old);
+	b->options->progress(b->options->arg, line);
+}
+
 static int make_what_is_missing(struct build *b, bool *ret_built, struct err *err)
 {
 	bool force = b->options->force || b->options->lock == LOCK_UPDATE;
@@ -351,7 +373,10 @@ static int make_what_is_missing(struct build *b, bool *ret_built, struct err *er
 			r = recipe_lock_read(b->recipe.path, &b->lock, err);
 		compute_made_from(b);
 	}
-	return r == 0 && *ret_built ? image_file_write(b->cache, &b->image, b->made_from, err) : r;
+	if (r < 0 || !*ret_built)
+		return r;
+	say_if_redefined(b);
+	return image_file_write(b->cache, &b->image, b->made_from, err);
 }
 
 static int build_all(struct build *b, const char *recipe, bool *ret_built, struct err *err)

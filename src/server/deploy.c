@@ -277,6 +277,36 @@ static char *built_artifact(struct deploy *deploy)
 	return artifact;
 }
 
+// "sha256:0123456789ab sha256:…", top first. Heap.
+static char *layers_text(char *const *layers, uint32_t n)
+{
+	AUTO_BUF struct buf text = BUF_INIT(SIZE_MAX);
+	for (uint32_t i = 0; i < n; i++)
+		buf_addf(&text, "%s%.19s", i ? " " : "", layers[i]);
+	return buf_take(&text);
+}
+
+static char *env_text(const struct pair *env, uint32_t n)
+{
+	AUTO_BUF struct buf text = BUF_INIT(SIZE_MAX);
+	for (uint32_t i = 0; i < n; i++)
+		buf_addf(&text, "%s%s=%s", i ? " " : "", env[i].name, env[i].value);
+	return buf_take(&text);
+}
+
+// A stack or runtime that was built again may have other content under the same name and version.
+static void add_content_changes(struct changes *changes, const struct release *current, const struct resolution *next)
+{
+	if (!current || !str_eq(current->stack, next->stack) || !str_eq(current->runtime, next->runtime))
+		return;
+	AUTO_FREE char *old_layers = layers_text(current->layers, current->layer_count);
+	AUTO_FREE char *layers = layers_text(next->layers, next->layer_count);
+	add_text_change(changes, "stack.layers", old_layers, layers);
+	AUTO_FREE char *old_env = env_text(current->base_env, current->base_env_count);
+	AUTO_FREE char *env = env_text(next->env, next->env_count);
+	add_text_change(changes, "stack.env", old_env, env);
+}
+
 static void decide_plan(struct deploy *deploy)
 {
 	struct request *rq = deploy->rq;
@@ -290,6 +320,7 @@ static void decide_plan(struct deploy *deploy)
 	add_text_change(&changes, "artifact", current ? current->artifact : NULL, artifact);
 	add_text_change(&changes, "stack.version", current ? current->stack : NULL, deploy->resolution.stack);
 	add_text_change(&changes, "runtime.version", current ? current->runtime : NULL, deploy->resolution.runtime);
+	add_content_changes(&changes, current, &deploy->resolution);
 	if (entry && entry->app.stopped)
 		changes_add(&changes, "stopped", "true", "false");
 	struct plan_view view = { .changes = changes.items,

@@ -248,6 +248,34 @@ static void same_recipe_same_digest(void **state)
 	assert_int_not_equal(system(left), 0); // no scratch folder is left behind
 }
 
+static void note_line(void *arg, const char *line)
+{
+	if (strstr(line, "is another one from now on"))
+		snprintf(arg, 500, "%s", line);
+}
+
+static void redefinition_is_said(void **state)
+{
+	(void)state;
+	AUTO_TREE char *dir = tree_new();
+	AUTO_FREE char *share = write_share(dir), *cache = tree_at(dir, "cache");
+	AUTO_IMAGE struct image a = { 0 }, b = { 0 }, c = { 0 };
+	bool built;
+	char said[500] = "";
+	struct image_build_options options = { .progress = note_line, .arg = said };
+	build(share, "stacks/base.yaml", cache, &options, &a, &built);
+	options.force = true;
+	build(share, "stacks/base.yaml", cache, &options, &b, &built);
+	assert_string_equal(said, ""); // the same again
+	tree_file(share, "stacks/base.yaml", "kind: stack\nname: base\nversion: \"1\"\nfiles: {/etc/new: x}\n", 0644);
+	build(share, "stacks/base.yaml", cache, &options, &c, &built);
+	assert_string_equal(c.version, a.version);
+	AUTO_FREE char *digests =
+		xasprintf("base@1 is another one from now on (%.19s, was %.19s)", c.layers[0], a.layers[0]);
+	assert_true(str_starts(said, digests));
+	assert_true(layer_ready(cache, a.layers[0])); // for what runs on it
+}
+
 static void locks_hold(void **state)
 {
 	(void)state;
@@ -478,6 +506,7 @@ int main(void)
 		cmocka_unit_test(builds_stack_and_runtime),
 		cmocka_unit_test(building_again_does_nothing),
 		cmocka_unit_test(same_recipe_same_digest),
+		cmocka_unit_test(redefinition_is_said),
 		cmocka_unit_test(locks_hold),
 		cmocka_unit_test(recipes_are_checked),
 		cmocka_unit_test(versions_and_references),

@@ -1,6 +1,7 @@
 // The API as its callers see it: paths, rights, problems, conditions, apps and their releases.
 #include "rig.h"
 
+#include "io/file.h"
 #include "server/openapi.h"
 #include "server/records_check.h"
 #include "server/route.h"
@@ -418,6 +419,34 @@ static void test_plan(void **state UNUSED)
 	put(200, ARTIFACT, 1, 1); // the plan changed nothing
 }
 
+static void rebuild_stack(const char *layer)
+{
+	AUTO_FREE char *path = xasprintf("%s/stacks/minimal/12.json", rig.dir);
+	AUTO_FREE char *text =
+		xasprintf("{\"name\":\"minimal\",\"version\":\"12\",\"layers\":[\"%s\"],\"env\":{\"PATH\":"
+			  "\"/usr/bin\"}}",
+			  layer);
+	assert_int_equal(file_write_atomic(path, text, strlen(text), 0600, NULL), 0);
+}
+
+// The same version with another content: what runs stays, and a push does what the plan says.
+static void test_rebuilt_stack(void **state UNUSED)
+{
+	put(202, ARTIFACT, 1, 1);
+	rebuild_stack("sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc");
+	AUTO_FREE char *body = deployment_json("shop", "/x", "shop", 1, ARTIFACT);
+	json_t *plan = rig_call(&rig, 200, "POST", APP_PATH "shop/plan", body);
+	assert_true(json_get_bool(plan, "changed", false));
+	assert_int_equal(json_array_size(json_object_get(plan, "changes")), 1);
+	json_t *change = json_array_get(json_object_get(plan, "changes"), 0);
+	assert_string_equal(json_get_text(change, "path", ""), "stack.layers");
+	assert_string_equal(json_get_text(change, "before", ""), "sha256:aaaaaaaaaaaa");
+	assert_string_equal(json_get_text(change, "after", ""), "sha256:cccccccccccc");
+	json_decref(plan);
+	put(202, ARTIFACT, 1, 2);
+	put(200, ARTIFACT, 1, 2);
+}
+
 static void expect_status(unsigned status, const char *method, const char *app, const char *body, const char *if_match)
 {
 	AUTO_ANSWER struct client_answer answer = {};
@@ -608,6 +637,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_claims, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_releases, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plan, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rebuilt_stack, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_if_match, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_numbers_after_delete, setup_node, teardown),
 		cmocka_unit_test_setup_teardown(test_env_names, setup, teardown),
