@@ -50,7 +50,7 @@ static int host_note(struct world *world, const char *id, const char *text, stru
 {
 	AUTO_FREE char *dir = agent_instance_dir(agent_of(world), id);
 	AUTO_FREE char *path = xasprintf("%s/state", dir);
-	return file_write_atomic(path, text, strlen(text), 0600, err);
+	return file_write_atomic_or_over(path, text, strlen(text), 0600, err);
 }
 
 // A new FIFO, which the keeper does not read yet. Open both ways, so that it never breaks while the container lives.

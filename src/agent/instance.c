@@ -5,6 +5,7 @@
 #include "base/str.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 
 struct order *order_new(struct assignment *assignment)
@@ -222,4 +223,12 @@ void life_say(struct instance *instance, const char *fmt, ...)
 	instance->message = text;
 	if (!same)
 		life_changed(instance);
+}
+
+void life_say_err(struct instance *instance, const struct err *err)
+{
+	const char *hint = err->hint;
+	if (!hint[0] && (err->code == -ENOSPC || err->code == -EDQUOT))
+		hint = "the node's disk is full: it is tried again until there is room";
+	life_say(instance, "%s%s%s", err->text, hint[0] ? "; " : "", hint);
 }

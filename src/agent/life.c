@@ -65,10 +65,10 @@ static void pull(struct instance *instance)
 		life_move(instance, LIFE_SLOT);
 	} else if (r == -EAGAIN) {
 		instance->pulls++;
-		life_say(instance, "%s", err.text);
+		life_say_err(instance, &err);
 		timer_set(&instance->timer, instance->pulls < 10 ? instance->pulls * 100 : AGAIN_MS);
 	} else if (r != -EINPROGRESS) {
-		life_say(instance, "%s", err.text);
+		life_say_err(instance, &err);
 		life_move(instance, LIFE_FAILED);
 	}
 }
@@ -102,7 +102,9 @@ static bool keeper_answered(struct instance *instance, const char *what)
 	}
 	if (instance->keeper_result == 0)
 		return true;
-	life_say(instance, "the keeper cannot %s: %s", what, strerror(-instance->keeper_result));
+	struct err err = { 0 };
+	err_set_errno(&err, instance->keeper_result, "the keeper cannot %s", what);
+	life_say_err(instance, &err);
 	start_failed(instance);
 	return false;
 }
@@ -114,7 +116,7 @@ static void create(struct instance *instance)
 	if (!instance->address)
 		r = instance->world->ops->address_take(instance->world, &instance->address, &err);
 	if (r < 0) {
-		life_say(instance, "%s", err.text);
+		life_say_err(instance, &err);
 		start_failed(instance);
 		return;
 	}

@@ -8,6 +8,7 @@ void life_job(struct instance *instance, enum job_kind kind, int signum); // sta
 bool life_job_done(struct instance *instance, enum job_kind kind, int *ret_result);
 
 void life_say(struct instance *instance, const char *fmt, ...) PRINTF_LIKE(2, 3); // the message; NULL fmt: none
+void life_say_err(struct instance *instance, const struct err *err); // with its hint
 void life_changed(struct instance *instance);
 
 static inline const struct assignment *life_wants(const struct instance *instance)

@@ -106,7 +106,7 @@ static void finished(void *arg)
 		instance->done_result = job->result;
 	}
 	if (job->result < 0 && job->kind != JOB_KILL) {
-		life_say(instance, "%s", job->err.text);
+		life_say_err(instance, &job->err);
 		log_warn("instance=%s app=%s cannot %s: %s", instance->id, life_wants(instance)->app,
 			 job_rows[job->kind].name, job->err.text);
 	}

@@ -111,6 +111,26 @@ int file_write_atomic(const char *path, const void *bytes, size_t n, mode_t mode
 	return write_file(path, bytes, n, mode, false, err);
 }
 
+static int write_over(const char *path, const void *bytes, size_t n)
+{
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	int r = write_all(fd, bytes, n);
+	return r == 0 && ftruncate(fd, (off_t)n) < 0 ? -errno : r;
+}
+
+int file_write_atomic_or_over(const char *path, const void *bytes, size_t n, mode_t mode, struct err *err)
+{
+	struct err why = { 0 };
+	int r = file_write_atomic(path, bytes, n, mode, &why);
+	if ((r == -ENOSPC || r == -EDQUOT) && write_over(path, bytes, n) == 0)
+		return 0;
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
 int file_exists(const char *path)
 {
 	struct stat st;

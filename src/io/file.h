@@ -16,6 +16,10 @@ int file_write_durable(const char *path, const void *bytes, size_t n, mode_t mod
 // Like the above, without either fsync: atomic for readers, not durable.
 int file_write_atomic(const char *path, const void *bytes, size_t n, mode_t mode, struct err *err);
 
+// Likewise, and on a full disk over what is there, which needs no room for a small file: a reader at that moment, or
+// after this process was killed in the middle, may find the new bytes and the end of the old ones.
+int file_write_atomic_or_over(const char *path, const void *bytes, size_t n, mode_t mode, struct err *err);
+
 int file_exists(const char *path); // 1, 0, or a negative errno
 
 // Makes path and what is missing above it. Existing directories are left as they are.

@@ -77,7 +77,7 @@ int identity_write(const char *path, const struct process_identity *identity, st
 	char text[256];
 	int n = snprintf(text, sizeof(text), "pid %d\nstart %llu\nboot %s\nend\n", (int)identity->pid,
 			 identity->start_ticks, identity->boot);
-	return file_write_atomic(path, text, (size_t)n, 0600, err);
+	return file_write_atomic_or_over(path, text, (size_t)n, 0600, err);
 }
 
 int identity_read(const char *path, struct process_identity *ret)
@@ -105,7 +105,7 @@ int exit_record_write(const char *instance_dir, const struct keeper_exit *record
 	int n = snprintf(text, sizeof(text), "pid %d\nstart %llu\nstatus %s\ntime_ms %llu\nend\n", (int)record->pid,
 			 record->start_ticks, status, (unsigned long long)record->time_ms);
 	AUTO_FREE char *path = xasprintf("%s/exit", instance_dir);
-	return file_write_atomic(path, text, (size_t)n, 0600, err);
+	return file_write_atomic_or_over(path, text, (size_t)n, 0600, err);
 }
 
 int exit_record_sync(const char *instance_dir)

@@ -1,11 +1,12 @@
 """What the node keeps, shows and mends by itself: logs of what was deleted, probe history, damaged files."""
+import errno
 import json
 import shutil
 import subprocess
 
 import pytest
 
-from lab import APPS, Load, wait_for
+from lab import APPS, Load, Platform, run, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,46 @@ def test_what_crun_says_is_the_cause_and_not_in_the_log(platform, hello):
     platform.ready("intact", 1)
     assert {r["text"] for r in map(json.loads, platform.cli("logs", "intact", "-o", "json").stdout.splitlines())} == {"listening on port 8080"}
     platform.cli("delete", "intact", "--yes")
+
+
+@pytest.fixture()
+def small_disk():
+    """A platform whose data is on a small disk of its own."""
+    p = Platform("full")
+    image = p.root / "disk"
+    run("truncate", "-s", "200M", image)
+    run("mkfs.ext4", "-q", image)
+    p.data.mkdir()
+    run("mount", "-o", "loop", image, p.data)
+    try:
+        p.up()
+        yield p
+    finally:
+        p.cli("down", "--data", p.data, "--apps", check=False)
+        run("umount", p.data, check=False)
+        p.close()
+
+
+def fill(folder):
+    """Takes all room, the last block too."""
+    for size in (1 << 20, 4096):
+        for n in range(1000):
+            try:
+                (folder / f"ballast.{size}.{n}").write_bytes(b"x" * size)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+                break
+
+
+def test_a_crash_on_a_full_disk_restarts(small_disk, hello):
+    push(small_disk, hello, "full", process="    disk: 10M\n")
+    fill(small_disk.data)
+    for crashes in (1, 2):
+        small_disk.get("full", "/exit/3")
+        wait_for("a restart", lambda: [i for i in small_disk.instances("full") if (i["restarts"], i["state"]) == (crashes, "ready")])
+        assert small_disk.get("full")[0] == 200
+    small_disk.kill("agent")  # it knows of the new process, not of the one before the disk was full
+    assert one(small_disk, "full")["restarts"] == 2
 
 
 def probes(platform, app):

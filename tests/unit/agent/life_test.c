@@ -181,6 +181,25 @@ static bool all_ready(void *arg)
 	return true;
 }
 
+static bool says_the_disk_is_full(void *arg)
+{
+	const struct instance *i = arg;
+	return i->message && strstr(i->message, "the node's disk is full");
+}
+
+static void waits_for_room(void **state UNUSED)
+{
+	struct fake *fake = fake_new(4);
+	fake->pull_result = -ENOSPC;
+	struct instance *i = fake_instance(fake, "a");
+	fake_until(fake, says_the_disk_is_full, i);
+	assert_int_equal(instance_reported_state(i), INSTANCE_FAILED);
+	fake->pull_result = 0;
+	fake_until_state(fake, i, LIFE_READY);
+	assert_null(i->message);
+	fake_free(fake);
+}
+
 static void bounds_starts(void **state UNUSED)
 {
 	struct fake *fake = fake_new(3);
@@ -384,6 +403,7 @@ int main(void)
 		cmocka_unit_test(kills_who_does_not_listen),
 		cmocka_unit_test(stop_is_heard_while_starting),
 		cmocka_unit_test(waits_for_layers),
+		cmocka_unit_test(waits_for_room),
 		cmocka_unit_test(bounds_starts),
 		cmocka_unit_test(nth_call_fails),
 		cmocka_unit_test(adopts_what_runs),
