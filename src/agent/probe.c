@@ -9,6 +9,11 @@
 
 enum { PAUSE_FIRST_MS = 10, PAUSE_MAX_MS = 250 };
 
+static bool only_runs(const struct probe *probe)
+{
+	return probe->type == HEALTH_PROCESS || probe->type == HEALTH_AUTO;
+}
+
 static void check_begin(struct probe *probe);
 
 static void check_close(struct probe *probe)
@@ -147,7 +152,7 @@ static void check_connect(struct probe *probe)
 static void check_begin(struct probe *probe)
 {
 	probe->began_ms = monotonic_ms();
-	if (probe->type == HEALTH_PROCESS || probe->type == HEALTH_AUTO) {
+	if (only_runs(probe)) {
 		check_end(probe, true, "the process runs");
 		timer_stop(&probe->timer); // its end is told by the keeper
 		return;
@@ -189,7 +194,7 @@ void probe_start(struct probe *probe, struct loop *loop, const struct health *he
 					   "Accept: */*\r\nConnection: close\r\n\r\n",
 					   str_empty(health->path) ? "/" : health->path, target(probe, text));
 	timer_init(&probe->timer, loop, timed);
-	timer_set(&probe->timer, 0);
+	timer_set(&probe->timer, only_runs(probe) && !seen_ok ? PROBE_PROCESS_LIVES_MS : 0);
 }
 
 void probe_stop(struct probe *probe)

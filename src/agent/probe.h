@@ -1,12 +1,15 @@
-// One instance's health check: HTTP GET, TCP connect, or merely that the process runs. Each check is a connection of its
-// own. Until the first success checks follow each other quickly (10 ms, rising), so that an instance is ready when it is;
-// then at the interval. Lives on its loop.
+// One instance's health check: HTTP GET, TCP connect, or merely that the process runs and went on running for a moment,
+// so that a release which dies at its start never replaces one that works. Each connection is for one check. Until the
+// first success checks follow each other quickly (10 ms, rising), so that an instance is ready when it is; then at the
+// interval. Lives on its loop.
 #pragma once
 
 #include "io/loop.h"
 #include "model/spec.h"
 
 #include <netinet/in.h>
+
+enum { PROBE_PROCESS_LIVES_MS = 2000 };
 
 struct probe;
 typedef void probe_result_fn(struct probe *probe, bool ok, const char *detail);

@@ -6,7 +6,7 @@
 enum health_type {
 	HEALTH_AUTO,    // not said: http if there is a path, tcp if there is a port, otherwise process. Gone after a
 			// parse.
-	HEALTH_PROCESS, // ready as soon as the process runs
+	HEALTH_PROCESS, // ready once the process has run for 2 s
 	HEALTH_TCP,     // ready when the port accepts a connection
 	HEALTH_HTTP,    // ready when GET path answers 200 to 399
 };

@@ -172,12 +172,18 @@ static void keeps_its_interval(void **state UNUSED)
 	app_end(&app);
 }
 
-static void process_is_enough(void **state UNUSED)
+static void process_has_to_live(void **state UNUSED)
 {
 	struct watching w = { .want_ok = 1 };
 	struct health process = { .type = HEALTH_PROCESS, .interval_ms = PLENTY_MS, .timeout_ms = PLENTY_MS };
+	uint64_t since_ms = monotonic_ms();
 	watch(&w, &process, 0, false);
 	assert_string_equal(w.last, "the process runs");
+	assert_true(monotonic_ms() - since_ms >= PROBE_PROCESS_LIVES_MS - 5);
+	since_ms = monotonic_ms();
+	w = (struct watching){ .want_ok = 1 };
+	watch(&w, &process, 0, true); // an adopted one was ready
+	assert_true(monotonic_ms() - since_ms < PROBE_PROCESS_LIVES_MS);
 }
 
 int main(void)
@@ -185,7 +191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(http_statuses), cmocka_unit_test(silence_times_out),
 		cmocka_unit_test(becomes_ready), cmocka_unit_test(keeps_its_interval),
-		cmocka_unit_test(process_is_enough),
+		cmocka_unit_test(process_has_to_live),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
