@@ -12,22 +12,39 @@
 #include <limits.h>
 #include <pwd.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #define SECRET_BYTES 24
+
+// Sockets lie below DATA, and their names have room for no more (sockaddr_un).
+static int check_length(const char *data, struct err *err)
+{
+	static const char longest[] = "/node/crun/.tty-0123456789"; // agent/container/crun.c
+	const size_t most = sizeof((struct sockaddr_un *)0)->sun_path - sizeof(longest);
+	if (strlen(data) <= most)
+		return 0;
+	err_set(err, -ENAMETOOLONG,
+		"the path of the data directory '%s' has %zu bytes, more than the %zu that leave room for sockets in it", data,
+		strlen(data), most);
+	return err_hint(err, "name a shorter one with --data DIR");
+}
 
 int setup_data(const char *data, bool make, char **ret, struct err *err)
 {
 	static const char *const folders[] = { "", "/run", "/log", "/secrets", "/node/instances" };
-	for (size_t n = 0; make && n < ARRAY_LEN(folders); n++) {
+	int r = make ? check_length(data, err) : 0;
+	for (size_t n = 0; make && r == 0 && n < ARRAY_LEN(folders); n++) {
 		AUTO_FREE char *path = xasprintf("%s%s", data, folders[n]);
-		int r = dir_make(path, 0700, err);
-		if (r < 0)
-			return r;
+		r = dir_make(path, 0700, err);
 	}
-	char *path = realpath(data, NULL);
+	if (r < 0)
+		return r;
+	AUTO_FREE char *path = realpath(data, NULL);
 	if (path) {
-		*ret = path;
-		return 0;
+		r = make ? check_length(path, err) : 0;
+		if (r == 0)
+			*ret = TAKE_PTR(path);
+		return r;
 	}
 	if (errno != ENOENT)
 		return err_set_errno(err, -errno, "data directory '%s'", data);

@@ -67,6 +67,20 @@ def test_a_taken_port_is_named(lab):
         taken.wait()
 
 
+def test_a_data_path_too_long_for_sockets_is_refused_at_once(lab):
+    lab.data = lab.root / ("x" * (82 - len(str(lab.root)) - 1))
+    assert len(str(lab.data)) == 82
+    result = lab.cli("up", "--data", lab.data, "--detach", check=False)
+    assert result.returncode == 1 and "82 bytes" in result.stderr and "81" in result.stderr and "--data" in result.stderr, result.stderr
+    assert not lab.data.exists()
+    (lab.root / "short").symlink_to("y" * 120)
+    (lab.root / ("y" * 120)).mkdir()
+    result = lab.cli("up", "--data", lab.root / "short", "--detach", check=False)
+    assert result.returncode == 1 and "--data" in result.stderr
+    lab.data = lab.root / ("x" * (81 - len(str(lab.root)) - 1))
+    lab.up()
+
+
 def test_a_part_that_cannot_start_is_shown_with_its_log(lab):
     lab.up()
     lab.down()
