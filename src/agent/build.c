@@ -18,6 +18,7 @@
 #include <fcntl.h>
 
 enum { PING_MS = 15000, PULL_EVERY_MS = 20, PULL_AT_MOST_MS = 60 * 1000, PIECE = 16 << 10, BUILD_PIDS = 4096 };
+static const uint64_t BUILD_DISK = 2ull << 30; // what is used of it, not what is there, is taken
 #define BUILD_MEMORY_DEFAULT (2ull << 30)
 #define BUILD_TIMEOUT_DEFAULT_MS (15 * 60 * 1000)
 
@@ -338,7 +339,7 @@ static int begin(struct building *build, struct err *err)
 	spec->environment = xasprintf("%s/build", build->tenant);
 	spec->cwd = APP_DIR;
 	spec->memory_bytes = build->memory_bytes;
-	spec->disk_bytes = build->memory_bytes / 2;
+	spec->disk_bytes = BUILD_DISK;
 	spec->pids = BUILD_PIDS;
 	spec->host_network = spec->writable = true;
 	spec->timeout_ms = build->timeout_ms;

@@ -8,9 +8,11 @@
 #include "base/str.h"
 #include "model/json.h"
 
+#include <linux/magic.h>
 #include <sched.h>
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
+#include <sys/vfs.h>
 
 enum { COALESCE_MS = 2, EVERY_MS = 1000, PAST_EVERY_MS = 3000, ORDERS_MS = 2000 };
 
@@ -28,17 +30,40 @@ struct report_sender {
 	char said[256]; // the last failure logged
 };
 
+// What the scratch of instances has of the disk already: what is promised to instances includes it.
+static uint64_t scratch_taken(const struct agent *agent)
+{
+	uint64_t sum = 0;
+	void *entry;
+	for (size_t at = 0; map_next(&agent->instances, &at, NULL, &entry);) {
+		const struct instance *instance = entry;
+		char path[64];
+		struct statfs fs;
+		snprintf(path, sizeof(path), "/proc/%d/root/tmp", (int)instance->running.pid);
+		if (instance->running.pid && statfs(path, &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC)
+			sum += (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_frsize;
+	}
+	return sum;
+}
+
+// Room for scratch on the data directory's file system. Never 0, which would mean that nobody knows.
+static uint64_t disk_room(const struct agent *agent)
+{
+	struct statvfs disk;
+	if (statvfs(agent->platform.data, &disk) < 0)
+		return 0;
+	return (uint64_t)disk.f_bavail * disk.f_frsize + scratch_taken(agent) + 1;
+}
+
 static void measure(struct report_sender *sender)
 {
 	struct agent *agent = sender->agent;
 	struct sysinfo info;
-	struct statvfs disk;
 	cpu_set_t cpus;
 	sender->machine = (struct node_report){ .name = agent->name, .address = (char *)"127.0.0.1" };
 	if (sysinfo(&info) == 0)
 		sender->machine.memory_bytes = (uint64_t)info.totalram * info.mem_unit;
-	if (statvfs(agent->platform.data, &disk) == 0)
-		sender->machine.disk_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
+	sender->machine.disk_bytes = disk_room(agent);
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
 		sender->machine.cpu_millis = (uint32_t)CPU_COUNT(&cpus) * 1000;
 }

@@ -30,15 +30,17 @@ int command_nodes(struct cli *cli)
 	json_array_foreach(json_object_get(answer.json, "items"), i, node) {
 		const json_t *used = json_object_get(node, "used");
 		char age[SHORT_TEXT_SIZE], memory[SHORT_TEXT_SIZE], all[SHORT_TEXT_SIZE], disk[SHORT_TEXT_SIZE];
+		char room[SHORT_TEXT_SIZE];
 		age_text(get_number(node, "since_ms"), age);
 		size_text(get_number(used, "memory_bytes"), memory);
 		size_text(get_number(node, "memory_bytes"), all);
-		size_text(get_number(node, "disk_bytes"), disk);
+		size_text(get_number(used, "disk_bytes"), disk);
+		size_text(get_number(node, "disk_bytes"), room);
 		listing_cell(t, "%s", get_text(node, "name"));
 		listing_state(t, get_text(node, "state"));
 		listing_cell(t, "%.1f", (double)get_number(node, "cpu_millis") / 1000);
 		listing_cell(t, "%s of %s", memory, all);
-		listing_cell(t, "%s", disk);
+		listing_cell(t, "%s of %s", disk, room);
 		listing_cell(t, "%u", (unsigned)get_number(used, "instances"));
 		listing_cell(t, "%s", age);
 	}

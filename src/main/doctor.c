@@ -84,6 +84,21 @@ static void check_this_machine(struct doctor *d)
 	}
 }
 
+// Without these the agent keeps it in memory.
+static void check_scratch(struct doctor *d)
+{
+	static const char what[] = "scratch", mkfs[] = "/sbin/mkfs.ext4";
+	static const char in_memory[] = "/tmp of instances is in memory and counts as theirs";
+	if (access("/dev/loop-control", F_OK) < 0)
+		err_hint(add(d, warning, what, "no loop devices: %s", in_memory),
+			 "modprobe loop, then restart the platform: dialtone down && dialtone up");
+	else if (access(mkfs, X_OK) < 0)
+		err_hint(add(d, warning, what, "no %s: %s", mkfs, in_memory),
+			 "apt-get install -y e2fsprogs, then restart the platform: dialtone down && dialtone up");
+	else
+		add(d, ok, what, "/tmp of instances is on disk");
+}
+
 static void check_disk(struct doctor *d, const char *what, const char *folder)
 {
 	struct statvfs vfs;
@@ -298,6 +313,7 @@ int command_doctor(struct cli *cli)
 	if (d->data) {
 		find_platform(d);
 		follow_data(d);
+		check_scratch(d);
 		check_disk(d, "disk", d->known ? d->data : "/var/lib");
 		check_disk(d, "cache", cache_of(d));
 	}

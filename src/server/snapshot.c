@@ -44,7 +44,7 @@ static void add_nodes(struct server *server, struct snapshot *s)
 static struct plan_room room_of(const struct process *process)
 {
 	return (struct plan_room){ .memory_bytes = process->memory_bytes,
-				   // Scratch is memory and counts there: nothing of the disk is reserved.
+				   .disk_bytes = process->disk_bytes,
 				   .cpu_millis = process->cpu_millis,
 				   .instances = 1 };
 }
@@ -122,6 +122,7 @@ static void add_placement(struct server *server, struct snapshot *s, struct plac
 		.unheard = p->unknown,
 		.takes_cpu_millis = process ? process->cpu_millis : 0,
 		.takes_memory_bytes = process ? process->memory_bytes : 0,
+		.takes_disk_bytes = process ? process->disk_bytes : 0,
 		.created_ms = record->created_ms,
 	};
 }

@@ -41,7 +41,7 @@ static void what_changes(void **state UNUSED)
 				 "env.C: - > \n"
 				 "processes.job.command: y > -\n"
 				 "processes.job.cpu: 0.5 > -\n"
-				 "processes.job.disk: 64M > -\n"
+				 "processes.job.disk: 256M > -\n"
 				 "processes.job.drain: 10s > -\n"
 				 "processes.job.health.grace: 1m > -\n"
 				 "processes.job.health.interval: 5s > -\n"

@@ -48,7 +48,7 @@ static void spec_defaults(void **state UNUSED)
 	assert_int_equal(web->instances, 1);
 	assert_int_equal(web->memory_bytes, 256 << 20);
 	assert_int_equal(web->cpu_millis, 500);
-	assert_int_equal(web->disk_bytes, 64 << 20);
+	assert_int_equal(web->disk_bytes, 256 << 20);
 	assert_int_equal(web->drain_ms, 10000);
 	assert_int_equal(web->health.type, HEALTH_TCP);
 	assert_int_equal(web->health.interval_ms, 5000);
@@ -65,7 +65,7 @@ static void canonical(void **state UNUSED)
 		"{\"build\":{\"command\":\"npm ci\",\"memory_bytes\":1073741824,\"timeout_ms\":900000},"
 		"\"env\":{\"A\":\"1\",\"B\":\"\"},\"name\":\"shop\",\"processes\":{\"web\":{\"command\":\"node "
 		"server.js\","
-		"\"cpu_millis\":500,\"disk_bytes\":67108864,\"drain_ms\":10000,\"health\":{\"grace_ms\":60000,"
+		"\"cpu_millis\":500,\"disk_bytes\":268435456,\"drain_ms\":10000,\"health\":{\"grace_ms\":60000,"
 		"\"interval_ms\":5000,\"path\":\"/healthz\",\"timeout_ms\":2000,\"type\":\"http\"},\"instances\":2,"
 		"\"memory_bytes\":268435456,\"port\":8080,\"restart\":{\"backoff_ms\":1000,\"cap_ms\":60000,"
 		"\"policy\":\"always\",\"reset_ms\":60000}}},\"routes\":[{\"host\":\"shop\",\"path\":\"/\"}],"

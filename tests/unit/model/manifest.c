@@ -53,7 +53,7 @@ static void complete(void **state UNUSED)
 		"\"drain_ms\":20000,\"health\":{\"grace_ms\":120000,\"interval_ms\":500,\"path\":\"/healthz\","
 		"\"timeout_ms\":2000,\"type\":\"http\"},\"instances\":3,\"memory_bytes\":134217728,\"port\":8080,"
 		"\"restart\":{\"backoff_ms\":1000,\"cap_ms\":60000,\"policy\":\"on-failure\",\"reset_ms\":60000}},"
-		"\"worker\":{\"command\":\"node worker.js\",\"cpu_millis\":500,\"disk_bytes\":67108864,"
+		"\"worker\":{\"command\":\"node worker.js\",\"cpu_millis\":500,\"disk_bytes\":268435456,"
 		"\"drain_ms\":20000,\"health\":{\"grace_ms\":120000,\"interval_ms\":5000,\"timeout_ms\":2000,"
 		"\"type\":\"process\"},\"instances\":1,\"memory_bytes\":268435456,\"port\":0,\"restart\":{"
 		"\"backoff_ms\":1000,\"cap_ms\":60000,\"policy\":\"on-failure\",\"reset_ms\":60000}}},"
