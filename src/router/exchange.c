@@ -178,7 +178,7 @@ static void attempt(struct downstream *c)
 			return;
 		}
 		x->tried[x->n_tried++] = upstream_ref(u);
-		x->up = upstream_connect(u, x, !x->replayable, upstream_ready);
+		x->up = upstream_connect(u, x, upstream_ready);
 		if (x->up)
 			break;
 		if (out_of_resources(errno)) {

@@ -4,6 +4,21 @@
 
 #include <strings.h>
 
+// Whether name is known, or passes for it: programs behind CGI and WSGI take '_' in a name for '-', and so would let a
+// client say in X_Forwarded_For what it may not say in X-Forwarded-For.
+static bool passes_for(const char *name, const char *known, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (name[i] != known[i] && !(name[i] == '_' && known[i] == '-'))
+			return false;
+	return true;
+}
+
+static bool is_field(const char *name, const char *known)
+{
+	return passes_for(name, known, strlen(known) + 1);
+}
+
 // Fields that end at each hop, whether or not Connection names them.
 static bool is_hop_by_hop(const char *name)
 {
@@ -12,7 +27,7 @@ static bool is_hop_by_hop(const char *name)
 		"transfer-encoding", "upgrade",    "trailer",          "proxy-authenticate"
 	};
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (str_eq(name, names[i]))
+		if (is_field(name, names[i]))
 			return true;
 	return false;
 }
@@ -20,7 +35,8 @@ static bool is_hop_by_hop(const char *name)
 // Fields about the way a request came: ours replace whatever the client claims.
 static bool is_provenance(const char *name)
 {
-	return str_eq(name, "forwarded") || str_starts(name, "x-forwarded-") || str_eq(name, "x-real-ip");
+	static const char prefix[] = "x-forwarded-";
+	return is_field(name, "forwarded") || is_field(name, "x-real-ip") || passes_for(name, prefix, strlen(prefix));
 }
 
 static bool is_protected(const char *token, size_t n)
@@ -99,19 +115,17 @@ const char *forward_upgrade(const struct http1_parser *p)
 }
 
 // The target as an instance expects it: an absolute one (RFC 9112, 3.2.2) loses scheme and host.
-static void write_request_line(struct buf *out, const struct http_request *request)
+static int write_request_line(struct buf *out, const struct http_request *request)
 {
 	const char *target = request->target;
-	if (*target == '/' || *target == '*') {
-		http1_write_request_line(out, request->method, target);
-		return;
-	}
+	if (*target == '/' || *target == '*')
+		return http1_write_request_line(out, request->method, target);
 	target = strstr(target, "://") + 3;
 	target += strcspn(target, "/?");
 	if (!*target) // RFC 9112, 3.2.4
 		target = str_eq(request->method, "OPTIONS") ? "*" : "/";
 	AUTO_FREE char *path = xasprintf("%s%s", *target == '?' ? "/" : "", target);
-	http1_write_request_line(out, request->method, path);
+	return http1_write_request_line(out, request->method, path);
 }
 
 // RFC 9110, 7.6.3: a field of the whole chain, ours at its end.
@@ -128,11 +142,12 @@ bool forward_request(struct buf *out, const struct http1_parser *p, const char *
 	if (names_more && !connection_is_honest(headers))
 		return false;
 
-	write_request_line(out, request);
+	if (write_request_line(out, request) < 0)
+		return false;
 	http1_write_header(out, "host", request->host);
 	for (size_t i = 0; i < headers->n; i++) {
 		const struct http_header *h = &headers->items[i];
-		if (str_eq(h->name, "host") || str_eq(h->name, "content-length") || is_provenance(h->name) ||
+		if (is_field(h->name, "host") || is_field(h->name, "content-length") || is_provenance(h->name) ||
 		    is_dropped(headers, h->name, names_more))
 			continue;
 		http1_write_header(out, h->name, h->value);

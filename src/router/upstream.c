@@ -161,14 +161,15 @@ static bool is_silent(const struct upstream_connection *c)
 	return recv(c->poll.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-static struct upstream_connection *take_idle(struct upstream *u, bool only_alive)
+// One that has something to say has ended, or would have it taken for the answer to a request that it has not got yet.
+static struct upstream_connection *take_idle(struct upstream *u)
 {
 	struct upstream_connection *c;
 	for (;;) {
 		if (list_empty(&u->idle))
 			return NULL;
 		c = LIST_ENTRY(u->idle.next, struct upstream_connection, link);
-		if (!only_alive || is_silent(c))
+		if (is_silent(c))
 			break;
 		close_idle(u, c);
 	}
@@ -200,10 +201,10 @@ static struct upstream_connection *open_connection(struct upstream *u)
 	return c;
 }
 
-struct upstream_connection *upstream_connect(struct upstream *u, struct exchange *exchange, bool only_alive,
+struct upstream_connection *upstream_connect(struct upstream *u, struct exchange *exchange,
 					     void (*ready)(struct poll *poll, int events))
 {
-	struct upstream_connection *c = take_idle(u, only_alive);
+	struct upstream_connection *c = take_idle(u);
 	if (!c)
 		c = open_connection(u);
 	if (!c)

@@ -58,10 +58,9 @@ struct upstream_connection {
 struct upstream *upstream_choose(struct upstream *const *candidates, uint32_t n, struct upstream *const *tried,
 				 uint32_t n_tried);
 
-// An idle connection, or a new one that is being connected (connected: false). only_alive: an idle one that the
-// instance has closed just now will not do, since the request cannot be sent twice. NULL with errno when it fails at
-// once.
-struct upstream_connection *upstream_connect(struct upstream *u, struct exchange *exchange, bool only_alive,
+// An idle connection that is still open, or a new one that is being connected (connected: false). NULL with errno when
+// it fails at once.
+struct upstream_connection *upstream_connect(struct upstream *u, struct exchange *exchange,
 					     void (*ready)(struct poll *poll, int events));
 
 // Back to the pool (keep) or closed. Ends the exchange's count.

@@ -38,6 +38,7 @@ class Instance:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections.append(connection)
             threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
@@ -139,6 +140,12 @@ class Router:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def freeze(self):
+        """Stopped until SIGCONT, so that several things are there when it looks again."""
+        self.process.send_signal(signal.SIGSTOP)
+        stat = pathlib.Path(f"/proc/{self.process.pid}/stat")
+        wait_for(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T", "the router to stand still")
+
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -210,3 +217,18 @@ def raise_file_limit(n):
 def sanitized():
     """True when the binary under test watches its memory (and so takes much more of it)."""
     return b"__asan_init" in DIALTONE.read_bytes()
+
+
+def exhaust(connection, bytes_=b"x" * 65536):
+    """Sends the bytes over and over until nothing has been taken for half a second; how many were."""
+    connection.setblocking(False)
+    sent, full_since = 0, time.monotonic()
+    while time.monotonic() - full_since < 0.5:
+        try:
+            sent += connection.send(bytes_[sent % len(bytes_):])
+            full_since = time.monotonic()
+        except BlockingIOError:
+            time.sleep(0.01)
+    connection.setblocking(True)
+    connection.settimeout(10)
+    return sent
