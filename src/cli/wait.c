@@ -136,8 +136,6 @@ static void show(const struct cli *cli, const json_t *app)
 static int on_state(const struct sse_event *event, void *arg)
 {
 	struct wait *w = arg;
-	if (str_eq(event->event, "timeout"))
-		return 1;
 	if (str_eq(event->event, "deleted")) {
 		w->verdict = DELETED;
 		return 1;
@@ -150,7 +148,7 @@ static int on_state(const struct sse_event *event, void *arg)
 	const json_t *app = json_object_get(state, "app");
 	show(w->cli, app);
 	w->verdict = judge(w, app);
-	return w->verdict != GOING_ON || monotonic_ms() > w->deadline_ms;
+	return w->verdict != GOING_ON;
 }
 
 // A platform that is being restarted comes back: the stream goes on by itself, within the time allowed.
@@ -240,8 +238,8 @@ static int report_failure(struct wait *w, const char *app)
 	if (w->verdict == FAILED)
 		err_set(&err, -EIO, "%s does not come up%s%s", app, *detail ? ": " : "", detail);
 	else
-		err_set(&err, -ETIMEDOUT,
-			"%s was not ready in the time allowed (--timeout)%s%s; the platform goes on trying", app,
+		err_set(&err, -ETIMEDOUT, "%s %s in the time allowed (--timeout)%s%s; the platform goes on with it",
+			app, get_flag(json_object_get(w->last, "app"), "stopped") ? "has not stopped" : "was not ready",
 			*detail ? ": " : "", detail);
 	err_hint(&err, "'dialtone why %s' and 'dialtone logs %s' say more; mend the cause and push again%s", app, app,
 		 get_number(rollout, "from") ? ", or 'dialtone rollback'" : "");
@@ -264,6 +262,7 @@ int wait_until_settled(struct cli *cli, const char *app, uint64_t release)
 		.request = { .method = "GET", .path = path },
 		.reconnect = true,
 		.insist = true,
+		.deadline_ms = w.deadline_ms,
 		.on_event = on_state,
 		.on_lost = on_lost,
 		.arg = &w,
@@ -272,7 +271,8 @@ int wait_until_settled(struct cli *cli, const char *app, uint64_t release)
 	progress_end();
 	cli_interrupt_says(NULL);
 	int status = CLI_OK;
-	if (r < 0)
+	bool late = r == -ETIMEDOUT && w.last; // nothing ever heard: the platform does not answer
+	if (r < 0 && !late)
 		status = cli_fail(cli, &err);
 	else if (w.verdict != SETTLED)
 		status = report_failure(&w, app);

@@ -32,7 +32,9 @@ struct wait {
 	// Called with the body's bytes of a good answer instead of collecting them; returns 0 or what to stop with.
 	int (*data)(struct wait *wait, const char *bytes, size_t n);
 	void *arg;
-	bool endless; // a stream: it may be silent for as long as it likes
+	bool endless;         // a stream: it may be silent for as long as it likes
+	uint64_t deadline_ms; // monotonic; 0: none
+	struct timer deadline;
 	// Upgrade.
 	bool upgrade;
 	struct buf *early;
@@ -78,6 +80,20 @@ static void wait_cancel(struct wait *wait, int stopped)
 	if (wait->call)
 		http_call_cancel(wait->call);
 	wait_over(wait);
+}
+
+static void deadline_passed(struct timer *timer)
+{
+	wait_cancel(CONTAINER_OF(timer, struct wait, deadline), -ETIMEDOUT);
+}
+
+static void deadline_start(struct wait *wait)
+{
+	uint64_t now_ms = monotonic_ms();
+	if (!wait->deadline_ms)
+		return;
+	timer_init(&wait->deadline, wait->client->loop, deadline_passed);
+	timer_set(&wait->deadline, wait->deadline_ms > now_ms ? wait->deadline_ms - now_ms : 0);
 }
 
 static void upload_more(struct wait *wait)
@@ -194,10 +210,12 @@ static void wait_patiently(struct wait *wait, const struct client_headers *heade
 		wait->lost = (struct err){ 0 };
 		wait->collect = CLIENT_COLLECT_INIT;
 		wait_start(wait, *headers);
+		deadline_start(wait);
 		if (wait->request->upload)
 			upload_more(wait);
 		while (wait->call)
 			loop_run(wait->client->loop);
+		timer_clear(&wait->deadline);
 		if (!may_repeat(wait) || monotonic_ms() + delay_ms > give_up_ms)
 			return;
 		client_collect_clear(&wait->collect);
@@ -325,6 +343,7 @@ static int stream_once(struct client *client, struct reading *reading, bool *ret
 		.data = stream_data,
 		.arg = reading,
 		.endless = true,
+		.deadline_ms = reading->stream->deadline_ms,
 	};
 	AUTO_ANSWER struct client_answer answer = { 0 };
 	int r = wait_run(&wait, &headers, &answer, err);

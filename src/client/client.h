@@ -68,10 +68,11 @@ int client_download(struct client *client, const char *path, int (*write)(const 
 // Reads a stream of server-sent events. on_event returns 0 to go on, a positive value to stop (returned), a negative
 // errno to fail with it. -EPIPE: the stream ended before on_event said stop. With reconnect: a lost connection (not an
 // error status) is opened again with Last-Event-ID, after a pause that grows to 2 s; on_lost (may be NULL) hears of each
-// loss and may return a negative errno to give up.
+// loss and may return a negative errno to give up. -ETIMEDOUT: the deadline passed, however silent the stream was.
 struct client_stream {
 	struct client_request request;
 	bool reconnect, insist;
+	uint64_t deadline_ms; // monotonic; 0: none
 	int (*on_event)(const struct sse_event *event, void *arg);
 	int (*on_lost)(const struct err *err, void *arg);
 	void *arg;

@@ -183,6 +183,16 @@ def test_an_app_that_listens_elsewhere_is_told(platform, folder):
     assert "error: deaf does not come up: web.0 was stopped: not ready within 1000 ms" in said.stderr, said.stderr
 
 
+def test_waiting_ends_in_time_while_nothing_changes(platform, folder):
+    never_ready(folder)
+    manifest(folder, "name: patient\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n")
+    for words in (["push", folder], ["restart", "patient"], ["env", "patient", "A=1"]):
+        began = time.monotonic()
+        said = platform.cli(*words, "--timeout", "1s", check=False)
+        assert said.returncode == CLI_NOT_SERVING and time.monotonic() - began < 10, said.stderr
+        assert "was not ready in the time allowed" in said.stderr and "the platform goes on with it" in said.stderr
+
+
 def test_one_crash_at_the_start_is_no_failure(platform, folder):
     # Its first run waits for a moment and then crashes; the second comes after that moment and serves.
     source = (APPS / "hello-c" / "hello.c").read_text().replace("int main(", "int run_web(")

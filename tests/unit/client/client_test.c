@@ -1,11 +1,13 @@
 #include "client/client.h"
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "peer.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <setjmp.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static struct client *open_client(const char *token)
@@ -181,6 +183,26 @@ static void streams(void **state UNUSED)
 	client_free(client);
 }
 
+static void a_stream_that_is_silent_ends_at_its_deadline(void **state UNUSED)
+{
+	struct client *client = open_client("secret");
+	struct counting counting = { .stop_at = 100 };
+	struct err err = { 0 };
+	struct client_stream stream = { .request = { .method = "GET", .path = "/silence" },
+					.reconnect = true,
+					.deadline_ms = monotonic_ms() + 200,
+					.on_event = on_count,
+					.arg = &counting };
+	alarm(10); // without a deadline it would stay for ever
+	assert_int_equal(client_stream(client, &stream, &err), -ETIMEDOUT);
+	alarm(0);
+	assert_int_equal(counting.last, 1);
+	assert_true(monotonic_ms() >= stream.deadline_ms);
+	size_t sum = 0;
+	assert_int_equal(client_download(client, "/big", add_up, &sum, &err), 0); // it is as good as before
+	client_free(client);
+}
+
 static void upgrades(void **state UNUSED)
 {
 	struct client *client = open_client("secret");
@@ -221,7 +243,8 @@ int main(void)
 		cmocka_unit_test(calls_and_is_answered), cmocka_unit_test(problem_becomes_error),
 		cmocka_unit_test(nobody_listens),	 cmocka_unit_test(addresses),
 		cmocka_unit_test(uploads),		 cmocka_unit_test(stalled_answers), cmocka_unit_test(downloads),
-		cmocka_unit_test(streams),		 cmocka_unit_test(upgrades),
+		cmocka_unit_test(streams),		 cmocka_unit_test(a_stream_that_is_silent_ends_at_its_deadline),
+		cmocka_unit_test(upgrades),
 	};
 	return cmocka_run_group_tests(tests, prepare, cleanup);
 }

@@ -74,6 +74,14 @@ static void events(struct http_exchange *x)
 	http_respond_end(x);
 }
 
+// One event, then nothing for ever.
+static void silence(struct http_exchange *x)
+{
+	static const char event[] = "event: count\ndata: 1\n\n";
+	http_respond_start(x, 200, "text/event-stream");
+	http_respond_write(x, event, sizeof(event) - 1);
+}
+
 // Like events for a client that comes anew, 410 for one that has seen something.
 static void gone(struct http_exchange *x)
 {
@@ -111,6 +119,8 @@ static void on_request(struct http_exchange *x, void *arg UNUSED)
 		stall(x);
 	else if (str_eq(request->path, "/events"))
 		events(x);
+	else if (str_eq(request->path, "/silence"))
+		silence(x);
 	else if (str_eq(request->path, "/gone"))
 		gone(x);
 	else if (str_eq(request->path, "/upgrade"))
