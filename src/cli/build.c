@@ -38,7 +38,7 @@ static void show_line(void *arg, const char *line)
 }
 
 // A recipe is a file, or the name of a shipped one.
-static int find_recipe(enum image_kind kind, const char *word, char **ret, struct err *err)
+static int find_recipe(const char *share, enum image_kind kind, const char *word, char **ret, struct err *err)
 {
 	if (strchr(word, '/') || str_ends(word, ".yaml")) {
 		if (file_exists(word) != 1) {
@@ -48,7 +48,6 @@ static int find_recipe(enum image_kind kind, const char *word, char **ret, struc
 		*ret = xstrdup(word);
 		return 0;
 	}
-	AUTO_FREE char *share = share_folder();
 	int r = recipe_locate(share, kind, word, ret, err);
 	return r == -ENOENT ? err_hint(err, "name one of these, or a recipe file of your own") : r;
 }
@@ -60,8 +59,10 @@ static int build_image(struct cli *cli, enum image_kind kind)
 	const char *cache = cli_get(cli, "cache");
 	if (cli_get(cli, "locked") && cli_get(cli, "update-lock"))
 		return cli_usage(cli, "--locked and --update-lock contradict each other");
+	AUTO_FREE char *share = share_folder();
 	struct image_build_options options = {
-		.lock = cli_get(cli, "locked")	      ? LOCK_STRICT
+		.share = share,
+		.lock = cli_get(cli, "locked")        ? LOCK_STRICT
 			: cli_get(cli, "update-lock") ? LOCK_UPDATE
 						      : LOCK_PREFER,
 		.with_build = true,
@@ -72,21 +73,21 @@ static int build_image(struct cli *cli, enum image_kind kind)
 	AUTO_FREE char *recipe = NULL;
 	AUTO_IMAGE struct image image = { 0 };
 	bool built = false;
-	int r = find_recipe(kind, cli->args[1], &recipe, &err);
+	int r = find_recipe(share, kind, cli->args[1], &recipe, &err);
 	if (r == 0)
 		r = image_build(recipe, cache ? cache : "/var/cache/dialtone", &options, &image, &built, &err);
 	if (r < 0)
 		return cli_fail(cli, &err);
 	const char *digest = image.n_layers ? image.layers[0] : "-";
 	if (cli->json) {
-		json_t *out = json_pack("{s:s, s:s, s:s, s:b}", "name", image.name, "version", image.version, "digest", digest,
-					"built", (int)built);
+		json_t *out = json_pack("{s:s, s:s, s:s, s:b}", "name", image.name, "version", image.version, "digest",
+					digest, "built", (int)built);
 		print_json(out);
 		json_decref(out);
 		return CLI_OK;
 	}
-	printf("%s %s@%s %s, %s\n", cli->command->name, image.name, image.version, built ? "built" : "is in the cache already",
-	       digest);
+	printf("%s %s@%s %s, %s\n", cli->command->name, image.name, image.version,
+	       built ? "built" : "is in the cache already", digest);
 	return CLI_OK;
 }
 

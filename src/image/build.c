@@ -104,24 +104,88 @@ static bool in_cache(struct build *b)
 	return found;
 }
 
-static char *beside(const char *recipe, const char *stack)
+// The folder above the one that a recipe is in: where its own stacks/ would be.
+static char *folder_above(const char *recipe)
 {
 	const char *slash = strrchr(recipe, '/');
 	AUTO_FREE char *dir = slash ? xstrndup(recipe, (size_t)(slash - recipe)) : xstrdup(".");
-	return xasprintf("%s/../stacks/%s.yaml", dir, stack);
+	return xasprintf("%s/..", dir);
 }
 
-static int stack_below(struct build *b, const char *name, struct image *ret, struct err *err)
+// A recipe that takes its version from a package has no version before it is built.
+static bool recipe_has_version(const char *path, const char *version)
 {
-	if (!name)
-		return 0;
-	AUTO_FREE char *path = beside(b->recipe.path, name);
-	struct image_build_options options = { .progress = b->options->progress, .arg = b->options->arg };
-	options.lock = b->options->lock == LOCK_STRICT ? LOCK_STRICT : LOCK_PREFER;
-	int r = image_build(path, b->cache, &options, ret, NULL, err);
+	CLEANUP(recipe_clear) struct recipe r = { 0 };
+	if (recipe_read(path, &r, NULL) < 0)
+		return true; // building it says what is wrong with it
+	return !r.version || version_covers(version, r.version);
+}
+
+// The recipe of a stack in SHARE/stacks. -ENOENT: none of that name and version, or no such folder.
+static int stack_recipe(const char *share, const char *ref, char **ret)
+{
+	AUTO_FREE char *path = NULL;
+	int r = share ? recipe_locate(share, IMAGE_STACK, ref, &path, NULL) : -ENOENT;
+	if (r < 0)
+		return r;
+	const char *at = strchr(ref, '@');
+	if (at && !recipe_has_version(path, at + 1))
+		return -ENOENT;
+	*ret = TAKE_PTR(path);
+	return 0;
+}
+
+static bool have_stack(const char *cache, const char *ref, struct image *ret)
+{
+	AUTO_IMAGE struct image found = { 0 };
+	if (stack_find(cache, ref, &found, NULL) < 0 || !layers_ready(cache, found.layers, found.n_layers))
+		return false;
+	*ret = found;
+	found = (struct image){ 0 };
+	return true;
+}
+
+static int no_stack(const struct build *b, const char *above, const char *ref, struct err *err)
+{
+	err_set(err, -ENOENT,
+		"there is no stack '%s': no recipe in '%s/stacks', none among the shipped ones, none built in '%s'",
+		ref, above, b->cache);
+	return err_hint(err, "name one that `dialtone stacks` lists, or build it first: dialtone stack build RECIPE");
+}
+
+// A recipe's own folder goes first, then what is built already, then the shipped recipes.
+static int find_stack(struct build *b, const char *ref, struct image *ret, struct err *err)
+{
+	AUTO_FREE char *above = folder_above(b->recipe.path), *path = NULL;
+	int r = stack_recipe(above, ref, &path);
+	if (r == -ENOENT) {
+		if (have_stack(b->cache, ref, ret))
+			return 0;
+		r = stack_recipe(b->options->share, ref, &path);
+	}
+	if (r == -ENOENT)
+		return no_stack(b, above, ref, err);
+	if (r < 0)
+		return err_set_errno(err, r, "cannot read the recipes of stacks");
+	struct image_build_options options = {
+		.share = b->options->share,
+		.progress = b->options->progress,
+		.arg = b->options->arg,
+		.lock = b->options->lock == LOCK_STRICT ? LOCK_STRICT : LOCK_PREFER,
+	};
+	const char *at = strchr(ref, '@');
+	r = image_build(path, b->cache, &options, ret, NULL, err);
 	if (r == 0 && ret->kind != IMAGE_STACK)
 		r = err_set(err, -EINVAL, "'%s' is not a stack", path);
-	return r < 0 ? err_wrap(err, "stack '%s' below '%s'", name, b->recipe.name) : 0;
+	if (r == 0 && at && !version_covers(at + 1, ret->version))
+		r = err_set(err, -ENOENT, "'%s' gives version %s", path, ret->version);
+	return r;
+}
+
+static int stack_below(struct build *b, const char *ref, struct image *ret, struct err *err)
+{
+	int r = ref ? find_stack(b, ref, ret, err) : 0;
+	return r < 0 ? err_wrap(err, "stack '%s' below '%s'", ref, b->recipe.name) : 0;
 }
 
 static bool is_empty(const struct layer_recipe *l)

@@ -15,13 +15,15 @@ enum lock_use {
 struct image_build_options {
 	enum lock_use lock;
 	bool with_build;                               // runtime: its build part too, and the stack for builds
+	const char *share;                             // folder with the shipped recipes; NULL: none
 	bool force;                                    // build although the cache has it
 	void (*progress)(void *arg, const char *line); // one line a step; may be NULL
 	void *arg;
 };
 
-// Builds recipe and, when missing, the stacks it lies over (found beside it: ../stacks). *ret is what is in the cache
-// afterwards; *ret_built (may be NULL) whether anything had to be done. options may be NULL.
+// Builds recipe and, when missing, the stacks it lies over: of ../stacks beside the recipe, else what the cache has,
+// else of share/stacks. *ret is what is in the cache afterwards; *ret_built (may be NULL) whether anything had to be
+// done. options may be NULL.
 int image_build(const char *recipe, const char *cache, const struct image_build_options *options, struct image *ret,
 		bool *ret_built, struct err *err);
 

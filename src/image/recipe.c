@@ -289,6 +289,12 @@ static int check_layer(const struct layer_recipe *l, const char *path, struct er
 	return 0;
 }
 
+static bool is_reference(const char *ref)
+{
+	AUTO_FREE char *name = NULL, *version = NULL;
+	return image_ref_parse(ref, &name, &version, NULL) == 0;
+}
+
 static int check_recipe(const struct recipe *r, struct err *err)
 {
 	if (!str_is_label(r->name ? r->name : ""))
@@ -297,14 +303,15 @@ static int check_recipe(const struct recipe *r, struct err *err)
 		return err_set(err, -EINVAL, "%s: either version or version-of must be given", r->path);
 	if (r->version && (strspn(r->version, "0123456789.") != strlen(r->version) || *r->version == '.'))
 		return err_set(err, -EINVAL, "%s: version must be digits and dots, not '%s'", r->path, r->version);
-	if (r->over && !str_is_label(r->over))
-		return err_set(err, -EINVAL, "%s: over must name a stack, not '%s'", r->path, r->over);
+	if (r->over && !is_reference(r->over))
+		return err_set(err, -EINVAL, "%s: over must name a stack, or NAME@VERSION, not '%s'", r->path, r->over);
 	if (r->kind == IMAGE_RUNTIME && !r->over)
 		return err_set(err, -EINVAL, "%s: a runtime lies over a stack; name it with over", r->path);
 	if (r->kind == IMAGE_STACK && r->build_over)
 		return err_set(err, -EINVAL, "%s: only runtimes have a build part", r->path);
-	if (r->build_over && !str_is_label(r->build_over))
-		return err_set(err, -EINVAL, "%s: build.over must name a stack, not '%s'", r->path, r->build_over);
+	if (r->build_over && !is_reference(r->build_over))
+		return err_set(err, -EINVAL, "%s: build.over must name a stack, or NAME@VERSION, not '%s'", r->path,
+			       r->build_over);
 	int code = check_layer(&r->layer, r->path, err);
 	return code < 0 ? code : check_layer(&r->build, r->path, err);
 }

@@ -194,7 +194,7 @@ static void builds_stack_and_runtime(void **state)
 	assert_string_equal(found.version, "3.11.2");
 	assert_string_equal(found.command, "lang main");
 	assert_string_equal(found.build_env[0].value, "three");
-	assert_int_equal(image_verify(cache, &found, &err), 0);
+	assert_int_equal(layer_verify(cache, found.layers[0], &err), 0);
 
 	AUTO_FREE char *root = layer_path(cache, found.layers[0]);
 	AUTO_FREE char *man = tree_at(root, "usr/share"), *tmp = tree_at(root, "tmp"),
@@ -203,8 +203,7 @@ static void builds_stack_and_runtime(void **state)
 	assert_int_equal(access(man, F_OK), -1);
 	assert_int_equal(access(tmp, F_OK), -1);
 	tree_file(root, "usr/bin/lang", "bad", 0644);
-	assert_int_equal(image_verify(cache, &found, &err), -EBADMSG);
-	assert_says(&err, "runtime lang@3.11.2");
+	assert_int_equal(layer_verify(cache, found.layers[0], &err), -EBADMSG);
 	assert_says(&err, "usr/bin/lang");
 }
 
@@ -226,6 +225,51 @@ static void building_again_does_nothing(void **state)
 	tree_file(share, "stacks/base.yaml", "kind: stack\nname: base\nversion: \"1\"\nfiles: {/etc/new: x}\n", 0644);
 	build(share, "runtimes/lang-3.11.yaml", cache, NULL, &four, &built);
 	assert_true(built); // what it lies over has changed
+}
+
+// A recipe in a folder of one's own lies over what is built already, or over what is shipped.
+static void foreign_recipe(const char *over, const struct image_build_options *options, const char *dir,
+			   const char *lies_over)
+{
+	AUTO_FREE char *text =
+		xasprintf("kind: runtime\nname: mine\nversion: \"1\"\nover: %s\nfiles: {/usr/bin/mine: x}\n"
+			  "build:\n  over: over@2\n",
+			  over);
+	AUTO_FREE char *cache = tree_at(dir, "cache"), *path = tree_at(dir, "own/mine.yaml");
+	AUTO_IMAGE struct image mine = { 0 };
+	struct err err = { 0 };
+	tree_file(dir, "own/mine.yaml", text, 0644);
+	int r = image_build(path, cache, options, &mine, NULL, &err);
+	if (lies_over && r < 0)
+		fail_msg("%s", err.text);
+	if (lies_over) {
+		assert_string_equal(mine.stack, lies_over);
+		assert_string_equal(mine.build_stack, "over@2");
+		return;
+	}
+	assert_int_equal(r, -ENOENT);
+	assert_says(&err, over);
+	assert_says(&err, "below 'mine'");
+	assert_non_null(strstr(err.hint, "dialtone stack build"));
+}
+
+static void own_recipes_find_their_stack(void **state)
+{
+	(void)state;
+	AUTO_TREE char *dir = tree_new();
+	AUTO_FREE char *share = write_share(dir), *cache = tree_at(dir, "cache");
+	struct image_build_options alone = { .with_build = true };
+	struct image_build_options shipped = { .with_build = true, .share = share };
+	foreign_recipe("base", &alone, dir, NULL);
+	foreign_recipe("base@2", &shipped, dir, NULL); // the shipped one is 1
+	foreign_recipe("base@1", &shipped, dir, "base@1");
+	foreign_recipe("base", &alone, dir, "base@1"); // it is in the cache now, and so is over
+	tree_file(dir, "stacks/base.yaml", "kind: stack\nname: base\nversion: \"2\"\nfiles: {/etc/new: x}\n", 0644);
+	foreign_recipe("base", &shipped, dir, "base@2");   // beside the recipe goes first …
+	foreign_recipe("base@1", &shipped, dir, "base@1"); // … if it is what is asked for
+	AUTO_FREE char *layers = tree_at(cache, "layers"), *gone = xasprintf("rm -r %s", layers);
+	assert_int_equal(system(gone), 0);
+	foreign_recipe("base@1", &shipped, dir, "base@1"); // named in the cache, but its layer is not there
 }
 
 static void same_recipe_same_digest(void **state)
@@ -505,6 +549,7 @@ int main(void)
 		cmocka_unit_test(layers_hold_no_devices),
 		cmocka_unit_test(builds_stack_and_runtime),
 		cmocka_unit_test(building_again_does_nothing),
+		cmocka_unit_test(own_recipes_find_their_stack),
 		cmocka_unit_test(same_recipe_same_digest),
 		cmocka_unit_test(redefinition_is_said),
 		cmocka_unit_test(locks_hold),
