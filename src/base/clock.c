@@ -40,25 +40,3 @@ void time_text(uint64_t unix_ms, char text[TIME_TEXT_SIZE])
 	size_t n = strftime(text, TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
 	snprintf(text + n, TIME_TEXT_SIZE - n, ".%03uZ", (unsigned)(unix_ms % 1000));
 }
-
-int time_parse(const char *text, uint64_t *ret_unix_ms)
-{
-	struct tm tm = { 0 };
-	const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-	if (!rest)
-		return -EINVAL;
-	unsigned ms = 0;
-	if (*rest == '.') {
-		int used = 0;
-		if (sscanf(rest, ".%3u%n", &ms, &used) != 1 || used != 4)
-			return -EINVAL;
-		rest += used;
-	}
-	if (strcmp(rest, "Z") != 0)
-		return -EINVAL;
-	time_t seconds = timegm(&tm);
-	if (seconds < 0)
-		return -EINVAL;
-	*ret_unix_ms = (uint64_t)seconds * 1000 + ms;
-	return 0;
-}

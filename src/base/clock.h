@@ -11,6 +11,3 @@ uint64_t realtime_ns(void);
 #define TIME_TEXT_SIZE 32
 // RFC 3339, UTC, milliseconds: "2026-01-02T03:04:05.678Z".
 void time_text(uint64_t unix_ms, char text[TIME_TEXT_SIZE]);
-
-// Parses what time_text writes, seconds without a fraction, and an offset of Z only; -EINVAL otherwise.
-int time_parse(const char *text, uint64_t *ret_unix_ms);

@@ -159,29 +159,6 @@ int client_config_store(const char *address, const char *token, const char *data
 	return config_write(dir, path, json, err);
 }
 
-int client_config_forget(const char *address, struct err *err)
-{
-	AUTO_FREE char *dir = NULL;
-	AUTO_FREE char *path = NULL;
-	AUTO_JSON json_t *json = NULL;
-	int r = config_path(&dir, &path, err);
-	if (r == 0)
-		r = config_read(path, &json, err);
-	if (r < 0)
-		return err_wrap(err, "cannot forget the platform at %s", address);
-	json_t *platforms = platforms_of(json);
-	if (json_object_del(platforms, address) < 0)
-		return 0;
-	if (str_eq(json_string_value(json_object_get(json, "current")), address)) {
-		const char *other = json_object_iter_key(json_object_iter(platforms));
-		if (other)
-			json_object_set_new(json, "current", json_string(other));
-		else
-			json_object_del(json, "current");
-	}
-	return config_write(dir, path, json, err);
-}
-
 static char *format(const char *fmt, va_list args)
 {
 	char *text = NULL;

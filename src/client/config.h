@@ -23,9 +23,6 @@ int client_config_load(const char *address, struct client_config *ret, struct er
 // `dialtone up`.
 int client_config_store(const char *address, const char *token, const char *data, struct err *err);
 
-// Forgets the platform at address; the current one is then any other. 0 also when it was not there.
-int client_config_forget(const char *address, struct err *err);
-
 // "/v1/tenants/T/environments/E/" and "/v1/tenants/T/" followed by the formatted rest; the caller frees. Names inside
 // the rest must be labels or go through client_escape.
 char *client_environment_path(const struct client_config *config, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -73,23 +73,6 @@ int blobs_open_file(const struct blobs *b, const char *digest, int *ret_fd, uint
 	return 0;
 }
 
-int blobs_verify(const struct blobs *b, const char *digest, struct err *err)
-{
-	AUTO_CLOSE int fd = -1;
-	uint64_t size;
-	int r = blobs_open_file(b, digest, &fd, &size, err);
-	if (r < 0)
-		return r;
-	char have[DIGEST_SIZE];
-	AUTO_FREE char *path = blob_path(b, "files", digest);
-	r = fd_digest(fd, &size, have);
-	if (r < 0)
-		return err_set_errno(err, r, "cannot read '%s'", path);
-	if (!str_eq(have, digest))
-		return err_set(err, -EBADMSG, "'%s' is corrupted: its content is %s", path, have);
-	return 0;
-}
-
 // Whether it is there; if so it is young again, so that a sweep under way does not take it from those who rely on it
 // now.
 static bool touch(const struct blobs *b, const char *digest)
@@ -118,15 +101,6 @@ static int check_digest(const char *digest, const void *bytes, size_t n, struct 
 	if (!str_eq(have, digest))
 		return err_set(err, -EBADMSG, "what was sent as %s is %s", digest, have);
 	return 0;
-}
-
-int blobs_put(struct blobs *b, const char *digest, const void *bytes, size_t n, struct err *err)
-{
-	int r = check_digest(digest, bytes, n, err);
-	if (r < 0 || blobs_has(b, digest))
-		return r;
-	AUTO_FREE char *path = blob_path(b, "files", digest);
-	return file_write_durable(path, bytes, n, 0600, err);
 }
 
 static void add_missing(const char *digest, char ***list, size_t *n)

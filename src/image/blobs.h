@@ -25,15 +25,9 @@ bool blobs_has(const struct blobs *b, const char *digest);
 // For reading; size of the content in *ret_size. -ENOENT names the digest. Compare what was read with the digest.
 int blobs_open_file(const struct blobs *b, const char *digest, int *ret_fd, uint64_t *ret_size, struct err *err);
 
-// Reads the whole blob and compares: -EBADMSG names the file when it is corrupted.
-int blobs_verify(const struct blobs *b, const char *digest, struct err *err);
-
 // Indexes (into digests) of those that are not here, in *ret (n entries of room); returns how many. Invalid ones count
 // as missing.
 size_t blobs_missing(const struct blobs *b, const char *const *digests, size_t n, size_t *ret);
-
-// Puts bytes; -EBADMSG when they do not have that digest. Already there is success.
-int blobs_put(struct blobs *b, const char *digest, const void *bytes, size_t n, struct err *err);
 
 // Manifests. Put parses the text (-EBADMSG with a reason) and fails with -ENOENT when blobs it names are missing: their
 // digests are then in *ret_missing (allocated array of *ret_n_missing strings; free each and the array), at most 1000.

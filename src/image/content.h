@@ -39,9 +39,5 @@ int unpacker_push(struct unpacker *u, const void *bytes, size_t n, struct err *e
 int unpacker_finish(struct unpacker *u, struct err *err);
 void unpacker_free(struct unpacker *u); // removes what is unfinished; NULL is fine
 
-// The same from a store on this machine.
-int unpack_from_blobs(const char *dir, const struct blobs *b, const char *digest, struct err *err);
-
 // Compares an unpacked artifact with its manifest again: -EBADMSG names the first file that differs.
 int unpacked_verify(const char *dir, const char *digest, struct err *err);
-int unpacked_remove(const char *dir, const char *digest, struct err *err);

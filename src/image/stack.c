@@ -405,13 +405,3 @@ int runtime_find(const char *cache, const char *ref, struct image *ret, struct e
 {
 	return find(cache, IMAGE_RUNTIME, ref, ret, err);
 }
-
-int image_verify(const char *cache, const struct image *i, struct err *err)
-{
-	int r = 0;
-	for (size_t l = 0; l < i->n_layers && r == 0; l++)
-		r = layer_verify(cache, i->layers[l], err);
-	for (size_t l = 0; l < i->n_build_layers && r == 0; l++)
-		r = layer_verify(cache, i->build_layers[l], err);
-	return r < 0 ? err_wrap(err, "%s %s@%s", kind_name(i->kind), i->name, i->version) : 0;
-}

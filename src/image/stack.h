@@ -58,6 +58,3 @@ int image_ref_parse(const char *ref, char **ret_name, char **ret_version, struct
 int version_compare(const char *a, const char *b);
 // True for "22.1" against "22", "22.1", "22.1.3", but not "2".
 bool version_covers(const char *asked, const char *version);
-
-// Every layer of the image is in the cache and as its digest says; names what is not.
-int image_verify(const char *cache, const struct image *i, struct err *err);

@@ -10,16 +10,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-static void cleanup_unpacker(struct unpacker **u)
-{
-	unpacker_free(*u);
-}
-
-static void cleanup_content(struct content **c)
-{
-	content_free(*c);
-}
-
 struct unpacker {
 	struct tar_reader *tar;
 	char *dir; // where unpacked artifacts are
@@ -270,24 +260,6 @@ void unpacker_free(struct unpacker *u)
 	free(u);
 }
 
-int unpack_from_blobs(const char *dir, const struct blobs *b, const char *digest, struct err *err)
-{
-	AUTO_ARTIFACT struct artifact a = { 0 };
-	int r = blobs_get_artifact(b, digest, &a, err);
-	if (r < 0)
-		return r;
-	CLEANUP(cleanup_unpacker) struct unpacker *u = NULL;
-	r = unpacker_new(dir, digest, &u, err);
-	if (r < 0)
-		return r;
-	CLEANUP(cleanup_content) struct content *c = content_download(&a, b);
-	AUTO_FREE char *buffer = xmalloc(256 << 10);
-	ssize_t n;
-	while (r == 0 && (n = content_read(c, buffer, 256 << 10, err)) != 0)
-		r = n < 0 ? (int)n : unpacker_push(u, buffer, (size_t)n, err);
-	return r < 0 ? r : unpacker_finish(u, err);
-}
-
 int unpacked_verify(const char *dir, const char *digest, struct err *err)
 {
 	if (!unpacked_ready(dir, digest))
@@ -304,15 +276,4 @@ int unpacked_verify(const char *dir, const char *digest, struct err *err)
 	if (r < 0 || !str_eq(a.digest, digest))
 		return err_set(err, -EBADMSG, "'%s' is corrupted: not the manifest of %s", manifest, digest);
 	return artifact_verify(&a, root, err);
-}
-
-int unpacked_remove(const char *dir, const char *digest, struct err *err)
-{
-	if (!digest_valid(digest))
-		return err_set(err, -EINVAL, "'%.80s' is not a digest", digest);
-	AUTO_FREE char *path = unpacked_path(dir, digest);
-	AUTO_FREE char *mark = xasprintf("%s/.ready", path);
-	if (unlink(mark) < 0 && errno != ENOENT)
-		return err_set_errno(err, -errno, "cannot remove '%s'", mark);
-	return tree_remove(path, err);
 }

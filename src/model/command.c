@@ -269,13 +269,6 @@ int command_split(const char *line, bool shell, struct words *ret, struct err *e
 	return 0;
 }
 
-bool command_needs_shell(const char *line)
-{
-	struct err err = { 0 };
-	CLEANUP(splitter_clear) struct splitter splitter = { .word = BUF_INIT(4 * LINE_MAX_BYTES), .err = &err };
-	return split(&splitter, line) == -EOPNOTSUPP;
-}
-
 struct expansion {
 	command_lookup lookup;
 	void *arg;

@@ -21,9 +21,6 @@ void words_clear(struct words *words);
 // At most 32 KiB and 1000 words.
 int command_split(const char *line, bool shell, struct words *ret, struct err *err);
 
-// Whether the line needs a shell: what command_split(line, false) would refuse for that reason.
-bool command_needs_shell(const char *line);
-
 // Expands $NAME, ${NAME} and ${NAME:-fallback}; "$$" becomes "$"; any other '$' stays. lookup returns NULL for a name
 // that is not set; without a fallback that is an error (-ENOENT). The result is at most 1 MiB in all (-E2BIG).
 typedef const char *(*command_lookup)(void *arg, const char *name);

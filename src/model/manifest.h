@@ -30,8 +30,5 @@ int procfile_parse(const struct manifest_source *source, struct spec *ret, struc
 // The spec for a folder without either: one process, named web, with this command (NULL: the runtime's own).
 int manifest_default(const char *name, const char *runtime, const char *command, struct spec *ret, struct err *err);
 
-// A manifest that parses to the same spec, only what is not default, with comments. Heap.
-char *manifest_write(const struct spec *spec);
-
 // The form of "runtime" and "stack": NAME or NAME@VERSION, lower case. NULL, or what is wrong.
 const char *check_versioned(const char *text);

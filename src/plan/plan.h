@@ -157,7 +157,6 @@ enum rollout {
 	ROLLOUT_NO_ROOM, // an instance finds no node: see unplaced
 	ROLLOUT_STOPPED, // nothing is wanted
 };
-const char *rollout_name(enum rollout rollout);
 
 // Per process, as it is before the actions.
 struct plan_status {

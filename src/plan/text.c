@@ -40,14 +40,3 @@ const char *plan_refusal_text(enum plan_refusal_reason reason)
 	assert((size_t)reason < ARRAY_LEN(refusals));
 	return refusals[reason];
 }
-
-static const char *const rollouts[] = {
-	[ROLLOUT_DONE] = "done",       [ROLLOUT_ROLLING] = "rolling", [ROLLOUT_FAILED] = "failed",
-	[ROLLOUT_NO_ROOM] = "no-room", [ROLLOUT_STOPPED] = "stopped",
-};
-
-const char *rollout_name(enum rollout rollout)
-{
-	assert((size_t)rollout < ARRAY_LEN(rollouts));
-	return rollouts[rollout];
-}

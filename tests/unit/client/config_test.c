@@ -34,7 +34,6 @@ static void nothing_known(void **state UNUSED)
 	struct err err = { 0 };
 	assert_int_equal(client_config_load(NULL, &config, &err), -ENOENT);
 	assert_non_null(strstr(err.hint, "dialtone up"));
-	assert_int_equal(client_config_forget("http://127.0.0.1:1", &err), 0);
 }
 
 static void keeps_several(void **state UNUSED)
@@ -42,7 +41,6 @@ static void keeps_several(void **state UNUSED)
 	struct err err = { 0 };
 	AUTO_CLIENT_CONFIG struct client_config current = { 0 };
 	AUTO_CLIENT_CONFIG struct client_config first = { 0 };
-	AUTO_CLIENT_CONFIG struct client_config other = { 0 };
 	assert_int_equal(client_config_store("http://127.0.0.1:7070", "one", "/data/one", &err), 0);
 	assert_int_equal(client_config_store("http://127.0.0.1:7071", "two", "/data/two", &err), 0);
 	assert_int_equal(client_config_load(NULL, &current, &err), 0);
@@ -56,9 +54,6 @@ static void keeps_several(void **state UNUSED)
 	assert_int_equal(client_config_load("http://localhost:7070/", &spelled, &err), 0);
 	assert_string_equal(spelled.address, "http://127.0.0.1:7070");
 	assert_string_equal(spelled.token, "one");
-	assert_int_equal(client_config_forget("http://127.0.0.1:7071", &err), 0);
-	assert_int_equal(client_config_load(NULL, &other, &err), 0);
-	assert_string_equal(other.token, "one");
 
 	AUTO_FREE char *path = xasprintf("%s/.config/dialtone/config.json", home);
 	struct stat st;

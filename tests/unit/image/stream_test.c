@@ -296,10 +296,6 @@ static void push_and_unpack(void **state)
 	tree_file(path, "root/app/index.js", "console.log(2)\n", 0644);
 	assert_int_equal(unpacked_verify(p.out, p.a.digest, &err), -EBADMSG);
 	assert_says(&err, "app/index.js' is corrupted");
-	assert_int_equal(unpacked_remove(p.out, p.a.digest, &err), 0);
-	assert_false(unpacked_ready(p.out, p.a.digest));
-	assert_int_equal(unpack_from_blobs(p.out, p.blobs, p.a.digest, &err), 0);
-	assert_int_equal(unpacked_verify(p.out, p.a.digest, &err), 0);
 	place_close(&p);
 }
 
@@ -333,7 +329,8 @@ static void wrong_sizes_are_refused(void **state)
 	char **missing = NULL;
 	size_t n = 0;
 	digest_of("abc", 3, of_file);
-	assert_int_equal(blobs_put(p.blobs, of_file, "abc", 3, &err), 0);
+	AUTO_FREE char *name = xasprintf("store/files/sha256-%s", of_file + 7);
+	tree_file(p.dir, name, "abc", 0600);
 	snprintf(text, sizeof(text), "F 644 %s 4 a\n", of_file);
 	digest_of(text, strlen(text), of_text);
 	assert_int_equal(blobs_put_artifact(p.blobs, of_text, text, strlen(text), &missing, &n, &err), -EBADMSG);
@@ -355,7 +352,6 @@ static void wrong_content_is_refused(void **state)
 	assert_says(&err, "what was sent as sha256:");
 	for (size_t i = 0; i < p.a.n; i++)
 		assert_false(blobs_has(p.blobs, p.a.entries[i].digest)); // all or nothing
-	assert_int_equal(blobs_put(p.blobs, p.a.entries[0].digest, "x", 1, &err), -EBADMSG);
 	struct tar_entry e = { TAR_FILE, "../../etc/passwd", NULL, 0644, 0 };
 	AUTO_FREE char *evil = tar_of(&e, 0, &n);
 	assert_int_equal(receive(&p, evil, n, &stored, &err), -EBADMSG);
@@ -375,8 +371,6 @@ static void corrupted_blob_is_named(void **state)
 	AUTO_FREE char *name = xasprintf("store/files/sha256-%s", e->digest + 7);
 	tree_file(p.dir, name, "console.log(3)\n", 0600);
 	struct err err = { 0 };
-	assert_int_equal(blobs_verify(p.blobs, e->digest, &err), -EBADMSG);
-	assert_says(&err, e->digest + 7);
 	assert_int_equal(download(&p, &err), -EBADMSG);
 	assert_says(&err, "corrupted");
 	assert_false(unpacked_ready(p.out, p.a.digest));

@@ -36,7 +36,6 @@ static void splits(void **state UNUSED)
 			fail_msg("%s: %s", good[i].line, err.text);
 		AUTO_FREE char *all = joined(&words);
 		assert_string_equal(all, good[i].words);
-		assert_false(command_needs_shell(good[i].line));
 	}
 }
 
@@ -62,7 +61,6 @@ static void refuses_shell(void **state UNUSED)
 		assert_int_equal(command_split(bad[i].line, false, &words, &err), -EOPNOTSUPP);
 		assert_has(err.text, bad[i].part);
 		assert_has(err.hint, "stack that has a shell");
-		assert_true(command_needs_shell(bad[i].line));
 		assert_int_equal(command_split(bad[i].line, true, &words, &err), 0);
 		assert_int_equal(words.count, 3);
 		assert_string_equal(words.items[0], "/bin/sh");

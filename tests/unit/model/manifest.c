@@ -246,27 +246,6 @@ static void bombs(void **state UNUSED)
 	assert_has(err.text, "too many entries");
 }
 
-static void write_reads_back(void **state UNUSED)
-{
-	static const char *const texts[] = {
-		"name: a\n",
-		"name: a\nroutes: []\nstack: s@1\n",
-		"name: a\nruntime: node@20\nbuild: npm ci\nprocesses: {web: {command: 'a \"b\" $C # d', memory: 300M}, "
-		"job: {command: '- x: y', restart: never, health: {interval: 250ms}}}\n"
-		"env: {A: 'true', B: '', C: 'multi\n\n  line', D: ' x ', E: \"\\x01\", F: '@home', yes: 'no'}\n"
-		"routes: [x.example.org/y]\n",
-		"name: a\nprocesses: {web: ' 0.5', a: 'x  y', b: '0.5 ', c: 'A b'}\n",
-	};
-	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-		CLEANUP(spec_clear) struct spec spec = { 0 }, back = { 0 };
-		parse_good(texts[i], &spec);
-		AUTO_FREE char *text = manifest_write(&spec);
-		parse_good(text, &back);
-		AUTO_FREE char *one = spec_text(&spec), *other = spec_text(&back);
-		assert_string_equal(one, other);
-	}
-}
-
 static int procfile(const char *text, struct spec *ret, struct err *err)
 {
 	const struct manifest_source source = {
@@ -321,7 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(complete),  cmocka_unit_test(small),       cmocka_unit_test(names),
 		cmocka_unit_test(routes),    cmocka_unit_test(route_paths), cmocka_unit_test(aliases),
-		cmocka_unit_test(errors),    cmocka_unit_test(bombs),       cmocka_unit_test(write_reads_back),
+		cmocka_unit_test(errors),    cmocka_unit_test(bombs),
 		cmocka_unit_test(procfiles), cmocka_unit_test(defaults),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
