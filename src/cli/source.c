@@ -149,6 +149,24 @@ static void show_reading(void *arg, size_t files, uint64_t bytes)
 	progress_often(arg, "reading: %zu files, %s", files, size);
 }
 
+// Manifests are not part of what is deployed: another count or variable is no reason to build again, and a web server
+// should not show them. A Procfile is, since other programs read it, too. -ENOENT: there is nothing at all.
+static int pack(struct cli *cli, struct source *source, struct err *err)
+{
+	const char *given = cli_get(cli, "manifest");
+	AUTO_FREE char *real = given ? realpath(given, NULL) : NULL;
+	size_t n = strlen(source->dir);
+	bool inside = real && str_starts(real, source->dir) && real[n] == '/';
+	const char *const without[] = { "dialtone.yaml", "dialtone.yml", inside ? real + n + 1 : NULL, NULL };
+	struct pack_options options = { .without = without, .progress = show_reading, .arg = cli };
+	int r = artifact_pack(source->dir, &options, &source->artifact, err);
+	progress_end();
+	if (r < 0 || source->artifact.n || source->manifest)
+		return r;
+	err_set(err, -ENOENT, "'%s' has no files to deploy", source->dir);
+	return err_hint(err, "everything in it is ignored, or it is empty");
+}
+
 int source_read(struct cli *cli, struct source *ret)
 {
 	struct err err = { 0 };
@@ -160,15 +178,8 @@ int source_read(struct cli *cli, struct source *ret)
 		return cli_report(CLI_MANIFEST, &err, NULL, NULL, NULL);
 	}
 	int r = read_spec(cli, ret, &err);
-	if (r == 0) {
-		struct pack_options options = { .progress = show_reading, .arg = cli };
-		r = artifact_pack(ret->dir, &options, &ret->artifact, &err);
-		progress_end();
-	}
-	if (r == 0 && !ret->artifact.n) {
-		r = err_set(&err, -ENOENT, "'%s' has no files to deploy", dir);
-		err_hint(&err, "everything in it is ignored, or it is empty");
-	}
+	if (r == 0)
+		r = pack(cli, ret, &err);
 	if (r == 0)
 		return CLI_OK;
 	return cli_report(CLI_MANIFEST, &err, NULL, NULL, NULL);

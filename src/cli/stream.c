@@ -248,8 +248,8 @@ static bool matches(const json_t *instance, const char *process, const char *wan
 	bool runs = false;
 	for (size_t i = 0; i < ARRAY_LEN(running); i++)
 		runs = runs || str_eq(get_text(instance, "state"), running[i]);
-	if (!wanted)
-		return runs && str_eq(get_text(instance, "process"), process);
+	if (!wanted) // not one that is about to go
+		return runs && str_eq(get_text(instance, "want"), "run") && str_eq(get_text(instance, "process"), process);
 	uint64_t index;
 	if (parse_u64(wanted, 100000, &index) == 0)
 		return runs && str_eq(get_text(instance, "process"), process) && get_number(instance, "index") == index;

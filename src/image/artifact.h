@@ -47,7 +47,8 @@ void artifact_clear(struct artifact *a); // zeroed is fine
 int artifact_parse(const char *text, size_t n, struct artifact *ret, struct err *err);
 
 struct pack_options {
-	bool no_ignore; // take everything except .git (for what a build made)
+	bool no_ignore;             // take everything except .git (for what a build made)
+	const char *const *without; // paths below dir that are not taken, ends with NULL; NULL: none
 	void (*progress)(void *arg, size_t files, uint64_t bytes); // while reading; may be NULL
 	void *arg;
 };

@@ -81,13 +81,21 @@ static int pack_subdir(struct pack *p, int dirfd, const char *name, const char *
 	return r;
 }
 
+static bool is_left_out(const struct pack *p, const char *path)
+{
+	for (const char *const *w = p->options->without; w && *w; w++)
+		if (str_eq(*w, path))
+			return true;
+	return false;
+}
+
 static int pack_one(struct pack *p, int dirfd, const char *name, const char *path, const struct ignore *ignore,
 		    struct err *err)
 {
 	struct stat st;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_set_errno(err, -errno, "cannot look at '%s'", path);
-	if (ignore_matches(ignore, path, S_ISDIR(st.st_mode)))
+	if (ignore_matches(ignore, path, S_ISDIR(st.st_mode)) || is_left_out(p, path))
 		return 0;
 	const char *fault = artifact_path_fault(path);
 	if (fault)

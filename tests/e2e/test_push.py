@@ -87,12 +87,49 @@ def test_what_cannot_be_run_is_named(platform, folder, command, text, said_why):
     assert said.returncode == CLI_NOT_SERVING and said_why in said.stderr, said.stderr
 
 
+def test_a_missing_loader_is_named(platform, folder):
+    (folder / "loader.c").write_text("int main(void) { return 0; }\n")
+    subprocess.run(["gcc", "-o", folder / "musl", folder / "loader.c", "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1"], check=True)
+    manifest(folder, "name: loader\nruntime: none\nprocesses:\n  web:\n    command: ./musl\n    memory: 32M\n")
+    said = platform.push(folder, "--timeout", "60s", check=False)
+    assert said.returncode == CLI_NOT_SERVING, said.stderr
+    assert "needs the dynamic loader '/lib/ld-musl-x86_64.so.1'" in said.stderr and "statically" in said.stderr, said.stderr
+    assert not platform.cli("logs", "loader").stdout
+    platform.cli("delete", "loader", "--yes")
+
+
 def test_a_failing_build_deploys_nothing(platform, folder):
     manifest(folder, "name: nobuild\nruntime: none\nbuild:\n  command: sh -c 'echo compiling; exit 3'\nprocesses:\n  web:\n    command: ./hello\n")
     said = platform.push(folder, check=False)
     assert said.returncode == CLI_BUILD, said.stderr
     assert "compiling" in said.stderr and "nothing was deployed" in said.stderr
+    assert "exit status 3" in said.stderr and "output is above" in said.stderr and "what ran before" not in said.stderr
     assert platform.cli("app", "nobuild", check=False).returncode == CLI_NOT_FOUND
+
+
+def test_the_manifest_is_no_input_of_the_build(platform, folder):
+    """Another variable or count is no reason to build again."""
+    text = ("name: built\nruntime: none\nstack: shell\nbuild:\n  command: sh -c 'ls > seen; cat /proc/sys/kernel/random/uuid >> seen'\n"
+            "processes:\n  web:\n    command: ./hello\n    memory: 32M\n")
+    (folder / "Procfile").write_text("web: other\n")
+    manifest(folder, text)
+    platform.push(folder)
+    seen = platform.cli("exec", "built", "cat", "seen").stdout
+    assert seen.splitlines()[:-1] == ["Procfile", "hello", "seen"]
+    manifest(folder, text + "env:\n  A: b\n")
+    said = platform.push(folder)
+    assert "the earlier result is used" in said.stderr and platform.json("env", "built")["A"] == "b"
+    assert platform.cli("exec", "built", "cat", "seen").stdout == seen
+    (folder / "dialtone.yaml").rename(folder / "other.yaml")  # the same under another name, also when that is named from elsewhere
+    assert not platform.json("plan", folder, "-f", folder / "other.yaml")["changes"]
+
+
+def test_a_manifest_alone_is_enough(platform, tmp_path):
+    manifest(tmp_path, "name: alone\nruntime: none\nstack: shell\nprocesses:\n  web:\n    command: sleep 1000\n    port: 0\n    memory: 32M\n"
+                       "routes: []\n")
+    platform.push(tmp_path)
+    assert platform.cli("exec", "alone", "ls", "/app").stdout == ""
+    platform.cli("delete", "alone", "--yes")
 
 
 def test_plan_shows_what_push_then_does(platform, folder):

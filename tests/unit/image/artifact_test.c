@@ -98,6 +98,22 @@ static void pack_without_ignoring_takes_all(void **state)
 	assert_true(packed(&a, "x"));
 }
 
+static void pack_leaves_out_what_it_is_told_to(void **state)
+{
+	(void)state;
+	AUTO_TREE char *dir = tree_new();
+	tree_file(dir, "a.yaml", "1", 0644);
+	tree_file(dir, "sub/a.yaml", "1", 0644);
+	tree_file(dir, "sub/b.yaml", "1", 0644);
+	const char *const without[] = { "a.yaml", "sub/b.yaml", NULL };
+	struct pack_options options = { .without = without };
+	struct err err = { 0 };
+	AUTO_ARTIFACT struct artifact a = { 0 };
+	assert_int_equal(artifact_pack(dir, &options, &a, &err), 0);
+	assert_int_equal(a.n, 1);
+	assert_true(packed(&a, "sub/a.yaml"));
+}
+
 static void pack_names_what_it_refuses(void **state)
 {
 	(void)state;
@@ -232,6 +248,7 @@ int main(void)
 		cmocka_unit_test(pack_gives_the_documented_text),
 		cmocka_unit_test(pack_honours_ignore_files),
 		cmocka_unit_test(pack_without_ignoring_takes_all),
+		cmocka_unit_test(pack_leaves_out_what_it_is_told_to),
 		cmocka_unit_test(pack_names_what_it_refuses),
 		cmocka_unit_test(parse_refuses),
 		cmocka_unit_test(links_stay_inside),
