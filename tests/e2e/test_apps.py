@@ -1,6 +1,10 @@
-"""Real applications, from a directory to a served page: C, static files, Express built by npm ci, Flask on gunicorn, Java."""
+"""Real applications, from a directory to a served page: C, static files, Express built by npm ci, Flask on gunicorn, Java,
+Node 20, Python with a package of its own."""
+import hashlib
 import json
+import shutil
 import subprocess
+import zipfile
 
 import pytest
 
@@ -64,7 +68,50 @@ def test_flask_on_gunicorn(platform):
     assert status == 200 and answer["python"].startswith("3.11") and answer["greeting"] == "hello from Flask"
 
 
+def test_flask_runs_on_the_locked_packages(platform):
+    """Unless the mirror has others by now; then the version says that it is not the locked one."""
+    lock = [line.split() for line in (ROOT / "share" / "runtimes" / "flask.lock").read_text().splitlines()]
+    locked = {f"{words[1]}={words[2]}" for words in lock if words[0] == "debian"}
+    runtime = next(r for r in platform.json("runtimes")["items"] if r["name"] == "flask")
+    if runtime["version"] == "2.2.2":
+        assert set(runtime["packages"]) == locked and [["layer", runtime["layers"][0]]] == [w for w in lock if w[0] == "layer"]
+    else:
+        assert runtime["version"] == "2.2.2-" + runtime["layers"][0].removeprefix("sha256:")[:8]
+
+
+def test_node_20(platform):
+    platform.push(APPS / "node-20")
+    status, _, body = platform.get("node-20")
+    assert status == 200 and body.startswith("hello from Node v20.")
+
+
+def wheel(folder):
+    """A package as pip takes it; returns the line of requirements.txt that pins it."""
+    folder.mkdir()
+    path, info = folder / "greeting-1.0-py3-none-any.whl", "greeting-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("greeting.py", "def words():\n    return 'hello from'\n")
+        packed.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
+        packed.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        packed.writestr(f"{info}/RECORD", "")
+    return f"greeting==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def test_python_with_a_package_that_pip_installs(platform, tmp_path):
+    app = tmp_path / "python"
+    shutil.copytree(APPS / "python", app)
+    (app / "requirements.txt").write_text(wheel(app / "wheels"))
+    platform.push(app)
+    status, _, body = platform.get("python")
+    assert status == 200 and body.startswith("hello from Python 3.11.")
+    pinned = (app / "requirements.txt").read_text()
+    (app / "requirements.txt").write_text(pinned[:-2] + ("0" if pinned[-2] != "0" else "1") + "\n")  # another hash
+    said = platform.push(app, check=False)
+    assert said.returncode == 4 and "DO NOT MATCH THE HASHES" in said.stderr, said.stderr
+    assert platform.get("python")[0] == 200
+
+
 def test_the_apps_are_listed(platform):
     apps = {a["name"]: a for a in platform.json("apps")["items"]}
-    assert {"hello", "express", "flask", "java", "static-site"} <= set(apps)
+    assert {"hello", "express", "flask", "java", "static-site", "node-20", "python"} <= set(apps)
     assert all(a["state"] == "running" for a in apps.values()), {n: a["state"] for n, a in apps.items()}

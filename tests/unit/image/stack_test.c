@@ -8,6 +8,7 @@
 #include "image/recipe.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -479,6 +480,36 @@ static void shipped_recipes(void **state)
 	assert_says(&err, "node-22");
 }
 
+static void check_locked_part(const char *path, const struct layer_recipe *recipe, const struct lock_part *lock)
+{
+	if ((recipe->packages.n || recipe->n_npm) && !lock->layer[0])
+		fail_msg("%s: the lock has no layer", path);
+	for (size_t i = 0; i < recipe->packages.n; i++)
+		if (!keyed_get(&lock->debian, recipe->packages.items[i]))
+			fail_msg("%s: '%s' is not locked", path, recipe->packages.items[i]);
+	for (size_t i = 0; i < recipe->n_npm; i++)
+		if (!str_starts(keyed_get(&lock->npm, recipe->npm[i].name), recipe->npm[i].version))
+			fail_msg("%s: '%s' is not locked", path, recipe->npm[i].name);
+}
+
+static void shipped_recipes_are_locked(void **state)
+{
+	(void)state;
+	glob_t found = { 0 };
+	assert_int_equal(glob(SHARE_DIR "/*/*.yaml", 0, NULL, &found), 0);
+	assert_true(found.gl_pathc >= 10);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		CLEANUP(recipe_clear) struct recipe r = { 0 };
+		CLEANUP(recipe_lock_clear) struct recipe_lock l = { 0 };
+		struct err err = { 0 };
+		assert_int_equal(recipe_read(found.gl_pathv[i], &r, &err), 0);
+		assert_int_equal(recipe_lock_read(found.gl_pathv[i], &l, &err), 0);
+		check_locked_part(found.gl_pathv[i], &r.layer, &l.main);
+		check_locked_part(found.gl_pathv[i], &r.build, &l.build);
+	}
+	globfree(&found);
+}
+
 static void globs(void **state)
 {
 	(void)state;
@@ -557,6 +588,7 @@ int main(void)
 		cmocka_unit_test(versions_and_references),
 		cmocka_unit_test(nearest_is_suggested),
 		cmocka_unit_test(shipped_recipes),
+		cmocka_unit_test(shipped_recipes_are_locked),
 		cmocka_unit_test(globs),
 		cmocka_unit_test(keystore_is_the_same_each_time),
 	};
