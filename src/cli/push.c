@@ -14,8 +14,9 @@ struct building {
 	struct cli *cli;
 	char *artifact;   // of the result
 	bool inside_line; // the last output did not end with a newline
+	bool heard;       // it wrote something
 	struct buf tail;  // of the output when it is not shown, for the case that it fails
-	int status;
+	json_t *failed;   // NULL: it did not
 };
 
 // Output comes in pieces that may end anywhere.
@@ -59,11 +60,31 @@ static void print_tail(void *arg)
 	end_output(b);
 }
 
-static int build_failed(struct building *b, const json_t *data)
+// "exit status 9" for what failed by itself; the agent's own words for the rest.
+static void name_status(const json_t *failed, struct err *err)
+{
+	if (!get_number(failed, "exit"))
+		return;
+	char words[128];
+	json_t *exit = json_pack("{s:I}", "status", (json_int_t)get_number(failed, "exit"));
+	exit_words(exit, words, sizeof(words));
+	json_decref(exit);
+	err_set(err, -EIO, "the build failed: %s: %s", get_text(failed, "detail"), words);
+}
+
+static bool app_is_there(struct cli *cli, const char *name)
+{
+	AUTO_FREE char *path = app_path(cli, name, NULL);
+	return client_call(cli->client, "GET", path, NULL, NULL, NULL) == 0;
+}
+
+static int build_failed(struct building *b, const char *app)
 {
 	struct err err = { 0 };
-	err_set(&err, -EIO, "the build failed: %s", get_text(data, "detail"));
-	err_hint(&err, "nothing was deployed; what ran before goes on");
+	err_set(&err, -EIO, "the build failed: %s", get_text(b->failed, "detail"));
+	name_status(b->failed, &err);
+	err_hint(&err, "%snothing was deployed%s", b->heard ? "its output is above; " : "",
+		 app_is_there(b->cli, app) ? "; what ran before goes on" : "");
 	json_t *output = json_string(buf_str(&b->tail));
 	return cli_report(CLI_BUILD, &err, output ? json_pack("{s:o}", "output", output) : NULL,
 			  buf_len(&b->tail) ? print_tail : NULL, b);
@@ -75,6 +96,7 @@ static int on_build(const struct sse_event *event, void *arg)
 	json_t *data = json_loadb(event->data, event->data_len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 	int r = 0;
 	if (str_eq(event->event, "output")) {
+		b->heard = true;
 		(b->cli->quiet ? keep_output : print_output)(b, get_text(data, "text"));
 	} else if (str_eq(event->event, "result")) {
 		end_output(b);
@@ -84,7 +106,7 @@ static int on_build(const struct sse_event *event, void *arg)
 		r = 1;
 	} else if (str_eq(event->event, "failed")) {
 		end_output(b);
-		b->status = build_failed(b, data);
+		b->failed = json_incref(data);
 		r = 1;
 	}
 	json_decref(data);
@@ -119,11 +141,11 @@ static int build(struct cli *cli, const struct source *source, char **ret_artifa
 	struct err err = { 0 };
 	int r = client_stream(cli->client, &stream, &err);
 	json_decref(body);
+	int status = r < 0 ? cli_fail(cli, &err) : b.failed ? build_failed(&b, source->spec.name) : CLI_OK;
+	json_decref(b.failed);
 	buf_clear(&b.tail);
-	if (r < 0)
-		return cli_fail(cli, &err);
 	*ret_artifact = b.artifact;
-	return b.status;
+	return status;
 }
 
 static json_t *wanted_of(const struct source *source, const char *artifact)

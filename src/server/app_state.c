@@ -127,6 +127,16 @@ static void add_progress(struct buf *out, const char *process, const struct plan
 		buf_addf(out, "%s: almost done", process);
 }
 
+// A process that does not get on because of another one's instance has that one's cause: it is said once.
+static bool is_said(const struct app_entry *app, uint32_t i)
+{
+	for (uint32_t k = 0; k < i; k++)
+		if (app->plans[i].detail && app->plans[k].status.rollout == app->plans[i].status.rollout &&
+		    str_eq(app->plans[k].detail, app->plans[i].detail))
+			return true;
+	return false;
+}
+
 char *app_detail(const struct app_entry *app)
 {
 	enum rollout rollout = app_rollout(app);
@@ -135,7 +145,7 @@ char *app_detail(const struct app_entry *app)
 	AUTO_BUF struct buf out = BUF_INIT(16384);
 	for (uint32_t i = 0; i < app->plan_count; i++) {
 		const struct process_plan *plan = &app->plans[i];
-		if (plan->status.rollout != rollout)
+		if (plan->status.rollout != rollout || is_said(app, i))
 			continue;
 		if (buf_len(&out))
 			buf_add_str(&out, "; ");

@@ -87,17 +87,6 @@ def test_what_cannot_be_run_is_named(platform, folder, command, text, said_why):
     assert said.returncode == CLI_NOT_SERVING and said_why in said.stderr, said.stderr
 
 
-def test_a_missing_loader_is_named(platform, folder):
-    (folder / "loader.c").write_text("int main(void) { return 0; }\n")
-    subprocess.run(["gcc", "-o", folder / "musl", folder / "loader.c", "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1"], check=True)
-    manifest(folder, "name: loader\nruntime: none\nprocesses:\n  web:\n    command: ./musl\n    memory: 32M\n")
-    said = platform.push(folder, "--timeout", "60s", check=False)
-    assert said.returncode == CLI_NOT_SERVING, said.stderr
-    assert "needs the dynamic loader '/lib/ld-musl-x86_64.so.1'" in said.stderr and "statically" in said.stderr, said.stderr
-    assert not platform.cli("logs", "loader").stdout
-    platform.cli("delete", "loader", "--yes")
-
-
 def test_a_failing_build_deploys_nothing(platform, folder):
     manifest(folder, "name: nobuild\nruntime: none\nbuild:\n  command: sh -c 'echo compiling; exit 3'\nprocesses:\n  web:\n    command: ./hello\n")
     said = platform.push(folder, check=False)

@@ -342,6 +342,20 @@ static void test_rollout_fails(void **state UNUSED)
 	json_decref(rig_call(&rig, 202, "POST", APP_PATH "shop/rollback", "{}"));
 }
 
+static void test_a_cause_is_said_once(void **state UNUSED)
+{
+	rig.agent.broken = "aa";
+	json_decref(rig_call(&rig, 202, "PUT", APP_PATH "shop",
+			     "{\"artifact\":\"" ARTIFACT "\",\"spec\":{\"name\":\"shop\",\"processes\":{"
+			     "\"aa\":{\"command\":\"/app/a\"},\"web\":{\"command\":\"/app/b\"}}}}"));
+	json_t *app = rig_wait(&rig, APP_PATH "shop", is_failed, NULL);
+	const char *detail = json_get_text(json_object_get(app, "rollout"), "detail", "");
+	const char *first = strstr(detail, "aa.0 cannot be started");
+	assert_non_null(first);
+	assert_null(strstr(first + strlen("aa.0 cannot be started"), "cannot be started"));
+	json_decref(app);
+}
+
 static bool has_crash(const json_t *events, const void *arg UNUSED)
 {
 	size_t i;
@@ -452,6 +466,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_gate_opens_after_drain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rollout_keeps_old_until_ready, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rollout_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_cause_is_said_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_crash_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_server_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_delete_leaves_nothing, setup, teardown),

@@ -54,7 +54,9 @@ static void take(struct fake_agent *agent, struct assignment *order)
 		instance = xcalloc(1, sizeof(*instance));
 		instance->report = (struct instance_report){ .instance = xstrdup(order->instance),
 							     .address = xasprintf("10.0.0.%u", order->index + 1),
-							     .state = agent->becomes };
+							     .state = str_eq(order->process, agent->broken)
+									      ? INSTANCE_FAILED
+									      : agent->becomes };
 		map_set(&agent->instances, order->instance, instance);
 	}
 	assignment_clear(&instance->assignment);

@@ -19,6 +19,7 @@ struct fake_agent {
 	struct client_watch *watch;
 	struct map instances;        // id → struct fake_instance *
 	enum instance_state becomes; // what a new instance is reported as
+	const char *broken;          // but those of this process are FAILED; NULL: none
 	uint64_t seq;
 	unsigned assigned; // messages
 	bool reported_full;
