@@ -161,6 +161,17 @@ def test_a_crash_on_a_full_disk_restarts(small_disk, hello):
     assert one(small_disk, "full")["restarts"] == 2
 
 
+def test_a_missing_loader_is_named(platform, tmp_path):
+    (tmp_path / "loader.c").write_text("int main(void) { return 0; }\n")
+    subprocess.run(["gcc", "-o", tmp_path / "hello", tmp_path / "loader.c", "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1"],
+                   check=True)
+    (tmp_path / "dialtone.yaml").write_text("name: loader\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n")
+    said = platform.push(tmp_path, "--timeout", "60s", check=False)
+    assert "needs the dynamic loader '/lib/ld-musl-x86_64.so.1'" in said.stderr and "statically" in said.stderr, said.stderr
+    assert not platform.cli("logs", "loader").stdout
+    platform.cli("delete", "loader", "--yes")
+
+
 def probes(platform, app):
     return [entry["probe"] for entry in platform.json("why", app)["probes"]]
 

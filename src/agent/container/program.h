@@ -5,5 +5,6 @@
 #include "base/err.h"
 
 // word is looked for in the root file system mounted at rootfs as execvp(3) would, with PATH of env ("NAME=VALUE" texts,
-// ended by NULL) and relative to cwd inside. -ENOEXEC: there is none, it cannot be run, or its interpreter ("#!") is not there.
+// ended by NULL) and relative to cwd inside. -ENOEXEC: there is none, it cannot be run, or its interpreter
+// ("#!") or its dynamic loader is not there.
 int program_check(const char *rootfs, const char *cwd, const char *const *env, const char *word, struct err *err);
