@@ -344,7 +344,9 @@ static void test_rollout_fails(void **state UNUSED)
 
 static void test_a_cause_is_said_once(void **state UNUSED)
 {
+	enum instance_state starting = INSTANCE_STARTING;
 	rig.agent.broken = "aa";
+	rig_do(&rig, set_becomes, &starting);
 	json_decref(rig_call(&rig, 202, "PUT", APP_PATH "shop",
 			     "{\"artifact\":\"" ARTIFACT "\",\"spec\":{\"name\":\"shop\",\"processes\":{"
 			     "\"aa\":{\"command\":\"/app/a\"},\"web\":{\"command\":\"/app/b\"}}}}"));
