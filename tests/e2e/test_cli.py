@@ -1,4 +1,5 @@
 """The command line itself: wrong words, errors for programs, completion, a platform that is away for a moment, Ctrl-C."""
+import contextlib
 import fcntl
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import termios
+import threading
 import time
 
 import pytest
@@ -166,6 +168,20 @@ def complete_zsh(platform, words, expected):
         shell.close()
 
 
+@contextlib.contextmanager
+def started(platform, *words, seconds=40, **options):
+    """A command that runs on, for so long at most: whoever reads its output then reads its end."""
+    process = subprocess.Popen(platform.inside(DIALTONE, *words), env=platform.env, text=True, stdout=subprocess.PIPE, **options)
+    watchdog = threading.Timer(seconds, process.kill)
+    watchdog.start()
+    try:
+        yield process
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait()
+
+
 class Terminal:
     """A process whose terminal we are."""
 
@@ -251,9 +267,7 @@ def test_where_nobody_is_known_to_be_nothing_is_waited_for(platform):
 
 
 def test_following_logs_goes_on_after_a_restart(platform, app):
-    follow = subprocess.Popen(platform.inside(DIALTONE, "logs", app, "-f", "--tail", "1"), env=platform.env, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
+    with started(platform, "logs", app, "-f", "--tail", "1", stderr=subprocess.PIPE) as follow:
         platform.get(app, "/log/1")
         assert "line 0 of 1" in follow.stdout.readline() or "line 0 of 1" in follow.stdout.readline()
         platform.kill("server")
@@ -262,11 +276,7 @@ def test_following_logs_goes_on_after_a_restart(platform, app):
         platform.get(app, "/log/2")
         assert "of 2" in follow.stdout.readline()
         follow.send_signal(signal.SIGINT)
-        follow.wait(10)
-        assert follow.returncode == -signal.SIGINT  # what a shell shows as 130
-    finally:
-        follow.kill()
-        follow.wait()
+        assert follow.wait(10) == -signal.SIGINT  # what a shell shows as 130
 
 
 # ---- Ctrl-C ----
@@ -350,22 +360,14 @@ def test_a_killed_command_line_leaves_the_terminal_as_before(platform, app, how)
 
 @pytest.mark.parametrize("verb", ["run", "exec"])
 def test_ctrl_c_without_a_terminal_reaches_the_command(platform, app, verb):
-    command = subprocess.Popen(platform.inside(DIALTONE, verb, app, "sh", "-c", "echo ready; exec sleep 9878"), env=platform.env,
-                               text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    try:
+    with started(platform, verb, app, "sh", "-c", "echo ready; exec sleep 9878", stdin=subprocess.DEVNULL) as command:
         assert command.stdout.readline() == "ready\n"
         command.send_signal(signal.SIGINT)
         assert command.wait(20) == 130
-    finally:
-        command.kill()
-        command.wait()
     wait_for("the command to end", lambda: not inside_containers(platform, "sleep 9878"))
 
 
 def test_a_command_line_that_is_killed_leaves_no_command_behind(platform, app):
-    command = subprocess.Popen(platform.inside(DIALTONE, "run", app, "sh", "-c", "echo ready; sleep 9879"), env=platform.env,
-                               text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    assert command.stdout.readline() == "ready\n"
-    command.kill()
-    command.wait()
+    with started(platform, "run", app, "sh", "-c", "echo ready; sleep 9879", stdin=subprocess.DEVNULL) as command:
+        assert command.stdout.readline() == "ready\n"
     wait_for("the command to end", lambda: not inside_containers(platform, "sleep 9879"))
