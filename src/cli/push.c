@@ -176,27 +176,29 @@ static int print_result(struct cli *cli, const char *name, bool changed)
 }
 
 // The server checks what the CLI cannot: whether the runtime is there, whether the stack has a shell for the command.
-static int call_with_spec(struct cli *cli, const char *method, const char *path, const json_t *body,
+static int call_with_spec(struct cli *cli, const struct source *source, const struct client_request *request,
 			  struct client_answer *answer)
 {
-	struct client_request request = { .method = method, .path = path, .body = body, .repeatable = true };
 	struct err err = { 0 };
-	if (client_send(cli->client, &request, answer, &err) == 0)
+	if (client_send(cli->client, request, answer, &err) == 0)
 		return CLI_OK;
-	bool is_spec = answer->status == 400 || answer->status == 422;
-	return is_spec ? cli_report(CLI_MANIFEST, &err, NULL, NULL, NULL) : cli_fail(cli, &err);
+	if (answer->status != 400 && answer->status != 422)
+		return cli_fail(cli, &err);
+	source_place(source, get_text(answer->json, "field"), &err);
+	return cli_report(CLI_MANIFEST, &err, NULL, NULL, NULL);
 }
 
 static int ask_plan(struct cli *cli, const struct source *source, struct client_answer *answer)
 {
 	AUTO_FREE char *path = app_path(cli, source->spec.name, "plan");
 	json_t *body = wanted_of(source, source->artifact.digest);
-	int status = call_with_spec(cli, "POST", path, body, answer);
+	struct client_request request = { .method = "POST", .path = path, .body = body, .repeatable = true };
+	int status = call_with_spec(cli, source, &request, answer);
 	json_decref(body);
 	return status;
 }
 
-// Before a build that may take minutes: what would be refused after it is refused now.
+// Before an upload and a build that may take minutes: what would be refused after them is refused now.
 static int check(struct cli *cli, const struct source *source)
 {
 	AUTO_ANSWER struct client_answer answer = { 0 };
@@ -207,10 +209,11 @@ static int deploy(struct cli *cli, const struct source *source, const char *arti
 {
 	AUTO_FREE char *path = app_path(cli, source->spec.name, NULL);
 	json_t *body = wanted_of(source, artifact);
+	struct client_request request = { .method = "PUT", .path = path, .body = body, .repeatable = true };
 	AUTO_ANSWER struct client_answer answer = { 0 };
 	cli_interrupt_says("interrupted: it is not known whether the platform took it; 'dialtone app %s' shows",
 			   source->spec.name);
-	int status = call_with_spec(cli, "PUT", path, body, &answer);
+	int status = call_with_spec(cli, source, &request, &answer);
 	json_decref(body);
 	if (status != CLI_OK)
 		return status;
@@ -225,7 +228,7 @@ int command_push(struct cli *cli)
 	AUTO_FREE char *built = NULL;
 	cli_interrupt_says("interrupted: nothing was deployed");
 	int status = source_read(cli, &source);
-	if (status == CLI_OK && source.spec.build.command)
+	if (status == CLI_OK)
 		status = check(cli, &source);
 	if (status == CLI_OK)
 		status = upload_artifact(cli, &source);

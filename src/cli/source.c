@@ -15,6 +15,7 @@ void source_clear(struct source *source)
 {
 	free(source->dir);
 	free(source->manifest);
+	free(source->text);
 	spec_clear(&source->spec);
 	artifact_clear(&source->artifact);
 	*source = (struct source){ 0 };
@@ -56,7 +57,19 @@ static int parse_file(struct cli *cli, struct source *source, const char *file, 
 		.fallback_name = fallback,
 	};
 	source->manifest = xstrdup(shown);
+	source->text = xstrndup(buf_str(&text), buf_len(&text));
+	source->procfile = procfile;
 	return procfile ? procfile_parse(&in, &source->spec, err) : manifest_parse(&in, &source->spec, err);
+}
+
+void source_place(const struct source *source, const char *field, struct err *err)
+{
+	unsigned line, column;
+	if (!source->manifest)
+		return;
+	struct manifest_source in = { .file = source->manifest, .text = source->text, .len = strlen(source->text) };
+	if (manifest_place(&in, source->procfile, field, &line, &column) == 0)
+		err_wrap(err, "%s:%u:%u", source->manifest, line, column);
 }
 
 // Which file says what the app is; NULL: none.

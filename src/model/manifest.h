@@ -30,5 +30,11 @@ int procfile_parse(const struct manifest_source *source, struct spec *ret, struc
 // The spec for a folder without either: one process, named web, with this command (NULL: the runtime's own).
 int manifest_default(const char *name, const char *runtime, const char *command, struct spec *ret, struct err *err);
 
+// Where a field of the API's spec ("spec.processes.web.command", with or without "spec.") stands in the text that the
+// spec was parsed from: line and column of its value, or of the nearest thing above it. -ENOENT: nothing of it is there.
+// procfile: the text is one; the column is then 1.
+int manifest_place(const struct manifest_source *source, bool procfile, const char *field, unsigned *ret_line,
+		   unsigned *ret_column);
+
 // The form of "runtime" and "stack": NAME or NAME@VERSION, lower case. NULL, or what is wrong.
 const char *check_versioned(const char *text);

@@ -5,6 +5,7 @@
 #include "server/app_change.h"
 #include "server/app_view.h"
 #include "server/change.h"
+#include "server/command_check.h"
 #include "server/core.h"
 
 #include <errno.h>
@@ -103,10 +104,14 @@ void env_patch(struct request *rq)
 	struct release release;
 	release_copy(current, &release);
 	AUTO_FREE char *names = patch(&release.spec, rq->body);
+	struct field_path path = {};
+	struct err err = {};
 	if (!names) {
 		reply_app(rq, 200, entry, false);
 	} else if (release.spec.env_count > ENV_MAX) {
 		reply_problemf(rq, 400, NULL, "an app has at most %d variables", ENV_MAX);
+	} else if (release_check_commands(&release, &path, &err) < 0) {
+		reply_problem(rq, 400, path.text, &err);
 	} else {
 		AUTO_FREE char *reason = xasprintf("env: %.200s", names);
 		AUTO_FREE char *message = xasprintf("environment changed by %s: %s", rq->who.name, names);

@@ -2,10 +2,10 @@
 
 #include "base/str.h"
 #include "image/stack.h"
-#include "model/command.h"
 #include "server/app_view.h"
 #include "server/builds.h"
 #include "server/change.h"
+#include "server/command_check.h"
 #include "server/core.h"
 #include "server/image_env.h"
 #include "server/list.h"
@@ -109,9 +109,12 @@ static int check_commands(const char *cache, const struct spec *spec, const stru
 				spec->runtime ? spec->runtime : RUNTIME_NONE);
 			return err_hint(err, "say which command the process '%s' runs", process->name);
 		}
-		struct words words = {};
-		int r = command_split(command, resolution->shell, &words, err);
-		words_clear(&words);
+		struct command_check check = { .spec = spec,
+					       .process = process,
+					       .base_env = resolution->env,
+					       .base_env_count = resolution->env_count,
+					       .shell = resolution->shell };
+		int r = command_check(&check, command, err);
 		if (r == -EOPNOTSUPP)
 			name_shell(cache, runtime, err);
 		if (r < 0)

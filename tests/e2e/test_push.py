@@ -1,6 +1,7 @@
 """What a push says: to a person who made a mistake, whose app does not come up, whose build fails."""
 import http.client
 import json
+import os
 import pathlib
 import subprocess
 import time
@@ -176,6 +177,19 @@ def test_memory_of_large_requests_is_given_back(platform):
 def test_nobody_there_is_said_so(platform):
     said = platform.cli("apps", "--api", "http://127.0.0.1:1", check=False)
     assert said.returncode in (CLI_UNREACHABLE, CLI_DENIED) and "hint:" in said.stderr
+
+
+@pytest.mark.parametrize("command,place,said_why", [
+    ("./hello $DATABASE_URL", "dialtone.yaml:5:14:", "$DATABASE_URL, which is not set"),
+    ("./hello | cat", "dialtone.yaml:5:14:", "'|'"),
+])
+def test_what_the_server_finds_wrong_has_its_place_and_is_found_first(platform, folder, command, place, said_why):
+    manifest(folder, f"name: early\nruntime: none\nprocesses:\n  web:\n    command: {command}\n")
+    (folder / "unheard-of").write_bytes(os.urandom(1000))
+    said = platform.push(folder, check=False)
+    assert said.returncode == CLI_MANIFEST and place in said.stderr and said_why in said.stderr, said.stderr
+    assert "hint:" in said.stderr and "upload" not in said.stderr
+    assert "POST /v1/tenants/default/blobs" not in [item["action"] for item in platform.json("audit")["items"]]
 
 
 def test_what_the_server_finds_wrong_is_the_manifests_fault_too(platform, folder):

@@ -3,6 +3,7 @@
 #include "agent/restart.h"
 #include "agent/text.h"
 #include "base/str.h"
+#include "model/injected.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -41,6 +42,28 @@ static void environment(void **state UNUSED)
 	assert_string_equal(launch.words[1], "--port=8080");
 	assert_string_equal(launch.words[2], "red/$");
 	assert_null(launch.words[3]);
+}
+
+// What is promised before a deployment is what is there after it.
+static void injected_is_what_is_given(void **state UNUSED)
+{
+	for (uint16_t port = 0; port <= 8080; port += 8080) {
+		AUTO_LAUNCH struct launch launch = { 0 };
+		struct assignment bare = shop;
+		bare.env_count = bare.command_count = 0;
+		bare.port = port;
+		bare.memory_bytes = 64 << 20;
+		static const char *const words[] = { "true", NULL };
+		assert_int_equal(launch_prepare(&bare, "100.64.0.2", NULL, 0, words, &launch, NULL), 0);
+		size_t given = 0;
+		for (char **e = launch.env; *e; e++, given++) {
+			AUTO_FREE char *name = xstrndup(*e, strcspn(*e, "="));
+			if (!injected_has(name, port))
+				fail_msg("%s is given, but not known before", name);
+		}
+		assert_int_equal(given, port ? 21 : 18);
+	}
+	assert_false(injected_has("PORT", false));
 }
 
 static void extra_goes_before_the_apps_own(void **state UNUSED)
@@ -118,7 +141,7 @@ static void policies(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(environment),		   cmocka_unit_test(extra_goes_before_the_apps_own),
+		cmocka_unit_test(injected_is_what_is_given), cmocka_unit_test(environment),		   cmocka_unit_test(extra_goes_before_the_apps_own),
 		cmocka_unit_test(unset_variable_is_named), cmocka_unit_test(text_becomes_utf8),
 		cmocka_unit_test(delays_double_up_to_the_cap), cmocka_unit_test(policies),
 	};

@@ -295,6 +295,30 @@ static void defaults(void **state UNUSED)
 	assert_int_equal(manifest_default("My Site", "static", NULL, &none, NULL), -EINVAL);
 }
 
+static void expect_place(const char *text, bool procfile, const char *field, unsigned line, unsigned column)
+{
+	const struct manifest_source source = { .file = "m", .text = text, .len = strlen(text) };
+	unsigned at_line = 0, at_column = 0;
+	if (manifest_place(&source, procfile, field, &at_line, &at_column) < 0)
+		at_line = at_column = 0;
+	if (at_line != line || at_column != column)
+		fail_msg("%s: %u:%u", field, at_line, at_column);
+}
+
+static void places(void **state UNUSED)
+{
+	static const char text[] = "name: shop\nprocesses:\n  command: ./a\n  web:\n    command: ./b $X\n    memory: 8M\n";
+	expect_place(text, false, "spec.processes.web.command", 5, 14);
+	expect_place(text, false, "spec.processes.web.memory_bytes", 6, 13);
+	expect_place(text, false, "spec.processes.command.command", 3, 12); // a process of that name, in short
+	expect_place(text, false, "spec.processes.web.health.type", 5, 5);
+	expect_place(text, false, "spec.runtime", 0, 0);
+	static const char procfile[] = "# two\nwebber: ./a\n web: ./b $X\n";
+	expect_place(procfile, true, "spec.processes.web.command", 3, 1);
+	expect_place(procfile, true, "spec.processes.none.command", 0, 0);
+	expect_place(procfile, true, "spec.stack", 0, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +326,7 @@ int main(void)
 		cmocka_unit_test(routes),    cmocka_unit_test(route_paths), cmocka_unit_test(aliases),
 		cmocka_unit_test(errors),    cmocka_unit_test(bombs),
 		cmocka_unit_test(procfiles), cmocka_unit_test(defaults),
+		cmocka_unit_test(places),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

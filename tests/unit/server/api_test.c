@@ -170,6 +170,14 @@ static void test_problems(void **state UNUSED)
 	assert_int_equal(status_for(rig.operator, "GET", "/v1/tenants/default/environments/prod/apps"), 404);
 	assert_int_equal(status_for(rig.operator, "GET", APP_PATH "none"), 404);
 	assert_int_equal(status_for(rig.operator, "GET", "/v1/audit?limit=many"), 400);
+	static const char *const pages[] = { "limit=0", "limit=1001", "limit=-1", "limit=", "cursor=bogus", "cursor=" };
+	static const char *const lists[] = { "/v1/audit", "/v1/nodes", "/v1/tenants/default/environments/dev/apps" };
+	for (size_t i = 0; i < ARRAY_LEN(lists) * ARRAY_LEN(pages); i++) {
+		AUTO_FREE char *path = xasprintf("%s?%s", lists[i / ARRAY_LEN(pages)], pages[i % ARRAY_LEN(pages)]);
+		json_t *refused = rig_call(&rig, 400, "GET", path, NULL);
+		assert_string_equal(json_get_text(refused, "field", ""), i % ARRAY_LEN(pages) < 4 ? "limit" : "cursor");
+		json_decref(refused);
+	}
 	json_t *problem = rig_call(
 		&rig, 400, "PUT", APP_PATH "shop",
 		"{\"spec\":{\"name\":\"shop\",\"processes\":{\"web\":{\"instancs\":2}}},\"artifact\":\"" ARTIFACT
@@ -321,6 +329,14 @@ static void test_admission(void **state UNUSED)
 	refuse(wrong_name, 400, "spec.name", "shop");
 	AUTO_FREE char *shell = deployment_json("shop", "/x | /y", NULL, 1, ARTIFACT);
 	refuse(shell, 400, "spec.processes.web.command", "spec.processes.web.command");
+	AUTO_FREE char *unset = deployment_json("shop", "/x --url $DATABASE_URL", NULL, 1, ARTIFACT);
+	refuse(unset, 400, "spec.processes.web.command", "$DATABASE_URL, which is not set");
+	json_decref(rig_call(&rig, 400, "POST", APP_PATH "shop/plan", unset));
+	refuse("{\"spec\":{\"name\":\"shop\",\"processes\":{\"job\":{\"command\":\"/x $PORT\"}}},\"artifact\":\"" ARTIFACT
+	       "\"}",
+	       400, "spec.processes.job.command", "$PORT");
+	AUTO_FREE char *set = deployment_json("shop", "/x $PORT ${OTHER:-none} $INSTANCE_INDEX '$HERE'", NULL, 1, ARTIFACT);
+	json_decref(rig_call(&rig, 200, "POST", APP_PATH "shop/plan", set));
 	AUTO_FREE char *missing = deployment_json(
 		"shop", "/x", NULL, 1, "sha256:3333333333333333333333333333333333333333333333333333333333333333");
 	refuse(missing, 409, "artifact", "not uploaded");
@@ -568,6 +584,18 @@ static void test_audit_pages(void **state UNUSED)
 	assert_int_equal(pages, 3);
 }
 
+// What a command needs cannot be taken from it.
+static void test_env_in_use(void **state UNUSED)
+{
+	json_decref(rig_call(&rig, 202, "PUT", APP_PATH "shop",
+			     "{\"spec\":{\"name\":\"shop\",\"env\":{\"A\":\"1\"},\"processes\":{\"web\":{\"command\":\"/x "
+			     "$A\"}}},\"artifact\":\"" ARTIFACT "\"}"));
+	json_t *problem = rig_call(&rig, 400, "PATCH", APP_PATH "shop/env", "{\"A\":null}");
+	assert_string_equal(json_get_text(problem, "field", ""), "spec.processes.web.command");
+	json_decref(problem);
+	json_decref(rig_call(&rig, 202, "PATCH", APP_PATH "shop/env", "{\"A\":\"2\"}"));
+}
+
 // What a manifest may not set, a change of the environment may not set either.
 static void test_env_names(void **state UNUSED)
 {
@@ -641,6 +669,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_if_match, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_numbers_after_delete, setup_node, teardown),
 		cmocka_unit_test_setup_teardown(test_env_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_env_in_use, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unreadable_record, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_audit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_audit_pages, setup, teardown),
