@@ -14,6 +14,7 @@ enum { ANSWER_STAYS_MS = 1000 };
 struct fetch {
 	struct artifacts *artifacts;
 	char *tenant, *digest;
+	char *base; // an artifact that is here already; NULL: none
 	bool running;
 	int result;
 	struct err err;
@@ -30,6 +31,7 @@ static void fetch_free(struct fetch *fetch)
 	timer_clear(&fetch->forget);
 	free(fetch->tenant);
 	free(fetch->digest);
+	free(fetch->base);
 	free(fetch);
 }
 
@@ -39,6 +41,10 @@ void artifacts_clear(struct artifacts *artifacts)
 	for (size_t at = 0; map_next(&artifacts->fetches, &at, NULL, &fetch);)
 		fetch_free(fetch);
 	map_clear(&artifacts->fetches);
+	void *latest;
+	for (size_t at = 0; map_next(&artifacts->latest, &at, NULL, &latest);)
+		free(latest);
+	map_clear(&artifacts->latest);
 	free(artifacts->dir);
 	*artifacts = (struct artifacts){ 0 };
 }
@@ -54,33 +60,24 @@ static int unpack_piece(const char *bytes, size_t n, void *arg)
 	return unpacker_push(unpacking->unpacker, bytes, n, &unpacking->err);
 }
 
-static int download(struct fetch *fetch, struct client *client, struct err *err)
+static int download(struct fetch *fetch, const char *base, struct client *client, struct err *err)
 {
-	AUTO_FREE char *path = xasprintf("/v1/tenants/%s/artifacts/%s/content", fetch->tenant, fetch->digest);
+	AUTO_FREE char *path = xasprintf("/v1/tenants/%s/artifacts/%s/content%s%s", fetch->tenant, fetch->digest,
+					 base ? "?base=" : "", base ? base : "");
 	struct unpacking unpacking = { 0 };
 	int r = unpacker_new(fetch->artifacts->dir, fetch->digest, &unpacking.unpacker, err);
 	if (r < 0)
 		return r;
-	r = client_download(client, path, unpack_piece, &unpacking, err);
+	if (base)
+		r = unpacker_base(unpacking.unpacker, base, err);
+	if (r == 0)
+		r = client_download(client, path, unpack_piece, &unpacking, err);
 	if (unpacking.err.code && err)
 		*err = unpacking.err;
 	if (r == 0)
 		r = unpacker_finish(unpacking.unpacker, err);
 	unpacker_free(unpacking.unpacker);
 	return r;
-}
-
-static void fetch_work(void *arg)
-{
-	struct fetch *fetch = arg;
-	const struct artifacts_spec *spec = &fetch->artifacts->spec;
-	struct client *client = client_new(spec->api, spec->token, &fetch->err);
-	if (!client) {
-		fetch->result = fetch->err.code;
-		return;
-	}
-	fetch->result = download(fetch, client, &fetch->err);
-	client_free(client);
 }
 
 // What a server that is away or starting causes.
@@ -93,6 +90,23 @@ static bool is_passing(int result)
 			return true;
 	}
 	return false;
+}
+
+static void fetch_work(void *arg)
+{
+	struct fetch *fetch = arg;
+	const struct artifacts_spec *spec = &fetch->artifacts->spec;
+	struct client *client = client_new(spec->api, spec->token, &fetch->err);
+	if (!client) {
+		fetch->result = fetch->err.code;
+		return;
+	}
+	fetch->result = fetch->base ? download(fetch, fetch->base, client, &fetch->err) : -ENOENT;
+	if (fetch->base && fetch->result < 0 && !is_passing(fetch->result))
+		log_warn("artifact=%s is fetched whole: %s", fetch->digest, fetch->err.text);
+	if (fetch->result < 0 && !is_passing(fetch->result))
+		fetch->result = download(fetch, NULL, client, &fetch->err);
+	client_free(client);
 }
 
 static void fetch_forget(struct fetch *fetch)
@@ -122,11 +136,13 @@ static void fetch_done(void *arg)
 
 static void fetch_start(struct artifacts *artifacts, const struct assignment *a)
 {
+	const char *latest = str_empty(a->app_uid) ? NULL : map_get(&artifacts->latest, a->app_uid);
 	struct fetch *fetch = xcalloc(1, sizeof(*fetch));
 	*fetch = (struct fetch){
 		.artifacts = artifacts,
 		.tenant = xstrdup(a->tenant),
 		.digest = xstrdup(a->artifact),
+		.base = latest ? xstrdup(latest) : NULL,
 		.running = true,
 	};
 	timer_init(&fetch->forget, artifacts->spec.loop, answer_stayed);
@@ -147,6 +163,14 @@ static int fetch_of(struct artifacts *artifacts, const struct assignment *a, str
 	return is_passing(fetch->result) ? -EAGAIN : fetch->result;
 }
 
+static void keep_latest(struct artifacts *artifacts, const struct assignment *a)
+{
+	if (str_empty(a->app_uid) || str_eq(map_get(&artifacts->latest, a->app_uid), a->artifact))
+		return;
+	free(map_remove(&artifacts->latest, a->app_uid));
+	map_set(&artifacts->latest, a->app_uid, xstrdup(a->artifact));
+}
+
 int artifacts_pull(struct artifacts *artifacts, const struct assignment *a, struct err *err)
 {
 	for (uint32_t i = 0; i < a->layer_count; i++) {
@@ -156,8 +180,12 @@ int artifacts_pull(struct artifacts *artifacts, const struct assignment *a, stru
 			artifacts->spec.cache);
 		return err_hint(err, "build its stack or runtime again with 'dialtone stack build' or 'dialtone runtime build'");
 	}
-	if (str_empty(a->artifact) || unpacked_ready(artifacts->dir, a->artifact))
+	if (str_empty(a->artifact))
 		return 0;
+	if (unpacked_ready(artifacts->dir, a->artifact)) {
+		keep_latest(artifacts, a);
+		return 0;
+	}
 	return fetch_of(artifacts, a, err);
 }
 

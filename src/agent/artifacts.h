@@ -20,6 +20,7 @@ struct artifacts {
 	struct artifacts_spec spec;
 	char *dir;
 	struct map fetches; // digest → struct fetch
+	struct map latest;  // app's uid → digest of what it had last, most of which the next one has too; heap
 };
 
 void artifacts_init(struct artifacts *artifacts, const struct artifacts_spec *spec);

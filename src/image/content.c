@@ -16,7 +16,7 @@ struct content {
 	struct artifact own;       // download
 	const struct blobs *blobs; // download
 	char *dir;                 // upload
-	bool *wanted;              // upload: by entry
+	bool *wanted;              // by entry; NULL: all
 	size_t next;
 	struct buf ready;
 	bool ended;
@@ -124,7 +124,22 @@ struct content *content_upload(const struct artifact *a, const char *dir, const 
 	return c;
 }
 
-struct content *content_download(struct artifact *a, const struct blobs *b)
+static void leave_out(struct content *c, const struct artifact *base)
+{
+	AUTO_FREE const char **sorted = xcalloc(base->n + 1, sizeof(*sorted));
+	size_t n = 0;
+	for (size_t i = 0; i < base->n; i++)
+		if (base->entries[i].kind == ARTIFACT_FILE)
+			sorted[n++] = base->entries[i].digest;
+	qsort(sorted, n, sizeof(*sorted), compare_text);
+	c->wanted = xcalloc(c->a->n + 1, sizeof(*c->wanted));
+	for (size_t i = 0; i < c->a->n; i++) {
+		const struct artifact_entry *e = &c->a->entries[i];
+		c->wanted[i] = e->kind != ARTIFACT_FILE || !listed(e->digest, sorted, n);
+	}
+}
+
+struct content *content_download(struct artifact *a, const struct blobs *b, const struct artifact *base)
 {
 	struct content *c = xcalloc(1, sizeof(*c));
 	c->own = *a;
@@ -137,6 +152,8 @@ struct content *content_download(struct artifact *a, const struct blobs *b)
 	tar_write_header(&c->ready, &manifest);
 	buf_add(&c->ready, c->own.text, c->own.text_len);
 	tar_write_padding(&c->ready, c->own.text_len);
+	if (base)
+		leave_out(c, base);
 	count_size(c);
 	return c;
 }

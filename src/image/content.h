@@ -16,8 +16,9 @@ struct content;
 // The upload stream of the files of a (packed from dir) whose digest is among the n wanted ones. a must live as long.
 struct content *content_upload(const struct artifact *a, const char *dir, const char *const *wanted, size_t n);
 
-// The content stream. Takes over *a (which is empty afterwards). b must live as long.
-struct content *content_download(struct artifact *a, const struct blobs *b);
+// The content stream. Takes over *a (which is empty afterwards). b must live as long. base, if not NULL, is an artifact that
+// the reader has: files with the content of one of its files are left out.
+struct content *content_download(struct artifact *a, const struct blobs *b, const struct artifact *base);
 
 uint64_t content_size(const struct content *c); // bytes of the whole stream, for Content-Length and progress
 
@@ -35,6 +36,9 @@ bool unpacked_ready(const char *dir, const char *digest);
 // Anything else is refused by name with -EBADMSG. Two at once for the same digest are fine.
 struct unpacker;
 int unpacker_new(const char *dir, const char *digest, struct unpacker **ret, struct err *err);
+// Before the first push: the stream leaves out the files of this artifact, which is unpacked in DIR as well. They are
+// compared with their digests and taken from there.
+int unpacker_base(struct unpacker *u, const char *digest, struct err *err);
 int unpacker_push(struct unpacker *u, const void *bytes, size_t n, struct err *err);
 int unpacker_finish(struct unpacker *u, struct err *err);
 void unpacker_free(struct unpacker *u); // removes what is unfinished; NULL is fine

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "image/paths.h"
+#include "image/reuse.h"
 #include "image/tar.h"
 #include "io/file.h"
 
@@ -20,6 +21,7 @@ struct unpacker {
 	struct buf text;
 	struct artifact a;
 	size_t next;
+	struct reuse *base; // has the files that the stream leaves out; NULL: none
 
 	int fd; // of the file being written
 	struct digest *digest;
@@ -107,11 +109,30 @@ static int make_entry(struct unpacker *u, const struct artifact_entry *want, str
 	return r < 0 ? err_set_errno(err, -errno, "cannot make '%s'", want->path) : 0;
 }
 
+// The entries up to the next one that the stream has.
+static int take_from_base(struct unpacker *u, struct err *err)
+{
+	int r = 0;
+	while (u->base && r == 0 && u->next < u->a.n) {
+		const struct artifact_entry *want = &u->a.entries[u->next];
+		if (want->kind != ARTIFACT_FILE || !reuse_has(u->base, want->digest))
+			break;
+		u->next++;
+		r = make_folders(u->app, want->path, err);
+		if (r == 0)
+			r = reuse_take(u->base, want, u->app, err);
+	}
+	return r;
+}
+
 static int unpack_begin(void *arg, const struct tar_entry *e, struct err *err)
 {
 	struct unpacker *u = arg;
 	if (!u->parsed)
 		return begin_manifest(u, e, err);
+	int r = take_from_base(u, err);
+	if (r < 0)
+		return r;
 	const struct artifact_entry *want = u->next < u->a.n ? &u->a.entries[u->next++] : NULL;
 	const char *fault = entry_fault(want, e);
 	if (fault)
@@ -203,6 +224,11 @@ int unpacker_new(const char *dir, const char *digest, struct unpacker **ret, str
 	return 0;
 }
 
+int unpacker_base(struct unpacker *u, const char *digest, struct err *err)
+{
+	return reuse_open(u->dir, digest, &u->base, err);
+}
+
 int unpacker_push(struct unpacker *u, const void *bytes, size_t n, struct err *err)
 {
 	int r = tar_reader_push(u->tar, bytes, n, err);
@@ -234,6 +260,8 @@ static int put_in_place(struct unpacker *u, struct err *err)
 int unpacker_finish(struct unpacker *u, struct err *err)
 {
 	int r = tar_reader_finish(u->tar, err);
+	if (r == 0 && u->parsed)
+		r = take_from_base(u, err);
 	if (r == 0 && (!u->parsed || u->next < u->a.n))
 		r = err_set(err, -EBADMSG, "'%s' is missing from the stream",
 			    u->parsed ? u->a.entries[u->next].path : "manifest");
@@ -254,6 +282,7 @@ void unpacker_free(struct unpacker *u)
 		close(u->app);
 	tree_remove(u->tmp, NULL);
 	artifact_clear(&u->a);
+	reuse_free(u->base);
 	buf_clear(&u->text);
 	free(u->dir);
 	free(u->tmp);

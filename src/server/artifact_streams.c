@@ -141,7 +141,8 @@ struct sending {
 	struct blobs *blobs;
 	struct content *content;
 	char *piece;
-	ssize_t n; // of the piece; 0: the end; negative: failed
+	char *base; // digest; NULL: none
+	ssize_t n;  // of the piece; 0: the end; negative: failed
 	bool working, gone, started;
 	struct err err;
 };
@@ -150,6 +151,7 @@ static void sending_free(struct sending *sending)
 {
 	content_free(sending->content);
 	free(sending->piece);
+	free(sending->base);
 	sending->rq->on_gone = NULL;
 	sending->rq->arg = NULL;
 	if (sending->rq->x)
@@ -158,17 +160,24 @@ static void sending_free(struct sending *sending)
 	free(sending);
 }
 
+static int begin_content(struct sending *sending)
+{
+	AUTO_ARTIFACT struct artifact artifact = {}, base = {};
+	int r = blobs_get_artifact(sending->blobs, request_param(sending->rq, "digest"), &artifact, &sending->err);
+	if (r == 0 && sending->base)
+		r = blobs_get_artifact(sending->blobs, sending->base, &base, &sending->err);
+	if (r == 0)
+		sending->content = content_download(&artifact, sending->blobs, sending->base ? &base : NULL);
+	return r;
+}
+
 static void read_piece(void *arg)
 {
 	struct sending *sending = arg;
-	if (!sending->content) {
-		AUTO_ARTIFACT struct artifact artifact = {};
-		sending->n = blobs_get_artifact(sending->blobs, request_param(sending->rq, "digest"), &artifact,
-						&sending->err);
-		if (sending->n < 0)
-			return;
-		sending->content = content_download(&artifact, sending->blobs);
-	}
+	if (!sending->content)
+		sending->n = begin_content(sending);
+	if (!sending->content)
+		return;
 	sending->n = content_read(sending->content, sending->piece, PIECE, &sending->err);
 }
 
@@ -239,10 +248,17 @@ void artifacts_content(struct request *rq)
 	struct blobs *blobs = fault ? NULL : request_blobs(rq);
 	if (fault)
 		reply_problemf(rq, 400, NULL, "the digest '%.100s' %s", request_param(rq, "digest"), fault);
+	AUTO_FREE char *base = request_query(rq, "base");
+	if (base && check_digest(base)) {
+		reply_problemf(rq, 400, NULL, "query parameter 'base' %s", check_digest(base));
+		return;
+	}
 	if (!blobs)
 		return;
 	struct sending *sending = xcalloc(1, sizeof(*sending));
-	*sending = (struct sending){ .rq = request_ref(rq), .blobs = blobs, .piece = xmalloc(PIECE) };
+	*sending = (struct sending){
+		.rq = request_ref(rq), .blobs = blobs, .piece = xmalloc(PIECE), .base = TAKE_PTR(base)
+	};
 	rq->arg = sending;
 	rq->on_gone = downloader_gone;
 	http_exchange_on_drain(rq->x, may_send);

@@ -225,39 +225,54 @@ static int receive(struct place *p, const char *bytes, size_t n, size_t *ret_sto
 	return code;
 }
 
-static void upload(struct place *p)
+static void upload_new(struct place *p, size_t count)
 {
 	struct err err = { 0 };
 	size_t n, stored = 0;
 	AUTO_FREE char *stream = upload_stream(p, &n, &err);
 	assert_non_null(stream);
 	assert_int_equal(receive(p, stream, n, &stored, &err), 0);
-	assert_int_equal(stored, 4); // the copy is sent once
+	assert_int_equal(stored, count);
 	char **missing = NULL;
 	size_t n_missing = 0;
 	assert_int_equal(
 		blobs_put_artifact(p->blobs, p->a.digest, p->a.text, p->a.text_len, &missing, &n_missing, &err), 0);
 }
 
-static int download(struct place *p, struct err *err)
+static void upload(struct place *p)
 {
-	AUTO_ARTIFACT struct artifact a = { 0 };
+	upload_new(p, 4); // the copy is sent once
+}
+
+// Of p->a, without the files of base, which is unpacked already and in the store (NULL: all). *ret_n: bytes of the
+// stream.
+static int download_over(struct place *p, const char *base, size_t *ret_n, struct err *err)
+{
+	AUTO_ARTIFACT struct artifact a = { 0 }, has = { 0 };
 	int r = blobs_get_artifact(p->blobs, p->a.digest, &a, err);
+	if (r == 0 && base)
+		r = blobs_get_artifact(p->blobs, base, &has, err);
 	if (r < 0)
 		return r;
-	size_t n;
-	AUTO_FREE char *stream = read_stream(content_download(&a, p->blobs), 777, &n, err);
+	AUTO_FREE char *stream = read_stream(content_download(&a, p->blobs, base ? &has : NULL), 777, ret_n, err);
 	if (!stream)
 		return err->code;
 	struct unpacker *u = NULL;
 	assert_int_equal(unpacker_new(p->out, p->a.digest, &u, err), 0);
-	r = 0;
-	for (size_t at = 0; at < n && r == 0; at += 333)
-		r = unpacker_push(u, stream + at, n - at < 333 ? n - at : 333, err);
+	if (base)
+		r = unpacker_base(u, base, err);
+	for (size_t at = 0; at < *ret_n && r == 0; at += 333)
+		r = unpacker_push(u, stream + at, *ret_n - at < 333 ? *ret_n - at : 333, err);
 	if (r == 0)
 		r = unpacker_finish(u, err);
 	unpacker_free(u);
 	return r;
+}
+
+static int download(struct place *p, struct err *err)
+{
+	size_t n;
+	return download_over(p, NULL, &n, err);
 }
 
 static void push_and_unpack(void **state)
@@ -356,6 +371,96 @@ static void wrong_content_is_refused(void **state)
 	AUTO_FREE char *evil = tar_of(&e, 0, &n);
 	assert_int_equal(receive(&p, evil, n, &stored, &err), -EBADMSG);
 	assert_says(&err, "'../../etc/passwd' is not a file named by its digest");
+	place_close(&p);
+}
+
+// A first artifact, unpacked, and a second one in the store that differs in one file and in a mode.
+static void two_places(struct place *p, char ret_first[DIGEST_SIZE])
+{
+	place_open(p);
+	upload(p);
+	struct err err = { 0 };
+	assert_int_equal(download(p, &err), 0);
+	memcpy(ret_first, p->a.digest, DIGEST_SIZE);
+	tree_file(p->dir, "app/index.js", "console.log(2)\n", 0644);
+	AUTO_FREE char *copy = tree_at(p->dir, "app/copy");
+	assert_int_equal(chmod(copy, 0755), 0);
+	artifact_clear(&p->a);
+	assert_int_equal(artifact_pack(p->app, NULL, &p->a, &err), 0);
+	upload_new(p, 1);
+}
+
+static struct stat stat_of(const struct place *p, const char *digest, const char *name)
+{
+	AUTO_FREE char *path = unpacked_path(p->out, digest);
+	AUTO_FREE char *at = tree_at(path, name);
+	struct stat st;
+	if (stat(at, &st) < 0)
+		fail_msg("%s: %m", at);
+	return st;
+}
+
+static void what_is_there_is_not_fetched_again(void **state)
+{
+	(void)state;
+	struct place p;
+	char first[DIGEST_SIZE];
+	two_places(&p, first);
+	struct err err = { 0 };
+	size_t n;
+	if (download_over(&p, first, &n, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_true(n < 20000); // without the file of a megabyte
+	assert_int_equal(unpacked_verify(p.out, p.a.digest, &err), 0);
+	assert_int_equal(unpacked_verify(p.out, first, &err), 0);
+	assert_int_equal(stat_of(&p, first, "root/app/big").st_ino, stat_of(&p, p.a.digest, "root/app/big").st_ino);
+	struct stat copy = stat_of(&p, p.a.digest, "root/app/copy");
+	assert_int_equal(copy.st_mode & 07777, 0755);
+	assert_int_not_equal(copy.st_ino, stat_of(&p, first, "root/app/copy").st_ino);
+	assert_int_equal(stat_of(&p, first, "root/app/copy").st_mode & 07777, 0644);
+	place_close(&p);
+}
+
+// Damage of what is there does not spread: the new one is refused, to be fetched whole.
+static void damage_does_not_spread(void **state)
+{
+	(void)state;
+	static const char *const damaged[] = { "root/app/big", "manifest" };
+	for (size_t i = 0; i < ARRAY_LEN(damaged); i++) {
+		struct place p;
+		char first[DIGEST_SIZE];
+		two_places(&p, first);
+		AUTO_FREE char *path = unpacked_path(p.out, first);
+		tree_file(path, damaged[i], "bad", 0644);
+		struct err err = { 0 };
+		size_t n;
+		assert_int_equal(download_over(&p, first, &n, &err), -EBADMSG);
+		assert_false(unpacked_ready(p.out, p.a.digest));
+		assert_int_equal(download(&p, &err), 0);
+		assert_int_equal(unpacked_verify(p.out, p.a.digest, &err), 0);
+		place_close(&p);
+	}
+}
+
+// A stream that leaves out what the base does not have is refused.
+static void left_out_too_much(void **state)
+{
+	(void)state;
+	struct place p;
+	char first[DIGEST_SIZE];
+	two_places(&p, first);
+	AUTO_ARTIFACT struct artifact a = { 0 }, same = { 0 };
+	struct err err = { 0 };
+	assert_int_equal(blobs_get_artifact(p.blobs, p.a.digest, &a, &err), 0);
+	assert_int_equal(blobs_get_artifact(p.blobs, p.a.digest, &same, &err), 0);
+	size_t n;
+	AUTO_FREE char *stream = read_stream(content_download(&a, p.blobs, &same), 777, &n, &err);
+	struct unpacker *u = NULL;
+	assert_int_equal(unpacker_new(p.out, p.a.digest, &u, &err), 0);
+	assert_int_equal(unpacker_base(u, first, &err), 0);
+	int r = unpacker_push(u, stream, n, &err);
+	assert_int_equal(r < 0 ? r : unpacker_finish(u, &err), -EBADMSG);
+	unpacker_free(u);
 	place_close(&p);
 }
 
@@ -485,6 +590,9 @@ int main(void)
 		cmocka_unit_test(missing_blobs_are_named),
 		cmocka_unit_test(wrong_sizes_are_refused),
 		cmocka_unit_test(wrong_content_is_refused),
+		cmocka_unit_test(what_is_there_is_not_fetched_again),
+		cmocka_unit_test(damage_does_not_spread),
+		cmocka_unit_test(left_out_too_much),
 		cmocka_unit_test(corrupted_blob_is_named),
 		cmocka_unit_test(changed_while_sent_is_named),
 		cmocka_unit_test(unpack_refuses_what_the_manifest_does_not_say),

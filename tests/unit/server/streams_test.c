@@ -46,6 +46,7 @@ static void hung_up(struct poll *poll)
 	poll_stop(poll);
 	close(endpoint.echo_fd);
 	endpoint.echo_fd = -1;
+	buf_clear(&endpoint.echoed);
 	endpoint.left = true;
 }
 
@@ -300,6 +301,13 @@ static void test_artifact_up_and_down(void **state UNUSED)
 	assert_int_equal(unpacker_finish(unpacker, &err), 0);
 	unpacker_free(unpacker);
 	artifact_clear(&source.artifact);
+}
+
+// What a reader has is named by the digest of an artifact of the same tenant.
+static void test_content_over_a_base(void **state UNUSED)
+{
+	json_decref(rig_call(&rig, 400, "GET", TENANT_PATH "artifacts/" ARTIFACT "/content?base=x", NULL));
+	json_decref(rig_call(&rig, 404, "GET", TENANT_PATH "artifacts/" ARTIFACT "/content?base=" ARTIFACT2, NULL));
 }
 
 static void test_damaged_content_is_broken_off(void **state UNUSED)
@@ -593,6 +601,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_artifact_up_and_down, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_content_over_a_base, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged_content_is_broken_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nonsense_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sweep_keeps_what_releases_have, setup, teardown),
