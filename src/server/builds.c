@@ -22,7 +22,7 @@ static const struct field build_request_items[] = {
 	FIELD(build_request, timeout_ms, FIELD_MS, OPTIONAL, 1000, 24 * 3600 * 1000, .preset = TIMEOUT_DEFAULT_MS),
 	FIELD(build_request, memory_bytes, FIELD_BYTES, OPTIONAL, 16 << 20, INT64_MAX, .preset = MEMORY_DEFAULT),
 };
-const struct fields build_request_fields = FIELDS(build_request, build_request_items, "Build");
+const struct fields build_request_fields = FIELDS(build_request, build_request_items, "BuildRequest");
 
 struct build_run {
 	struct request *rq;

@@ -4,6 +4,8 @@
 #include "server/core.h"
 #include "server/route.h"
 
+#include <errno.h>
+
 const struct route_query list_queries[] = {
 	{ "limit", "integer", "items a page: 1 to 1000, 100 unless said" },
 	{ "cursor", "string", "`next` of the page before" },
@@ -24,10 +26,36 @@ void list_page_clear(struct list_page *page)
 int list_page_read(struct request *rq, struct list_page *ret)
 {
 	uint64_t limit;
-	int r = request_query_u64(rq, "limit", LIST_LIMIT_MAX, LIST_LIMIT, &limit);
+	int r = request_query_u64(rq, "limit", 1, LIST_LIMIT_MAX, LIST_LIMIT, &limit);
 	if (r < 0)
 		return r;
-	*ret = (struct list_page){ .limit = limit ? limit : LIST_LIMIT, .cursor = request_query(rq, "cursor") };
+	*ret = (struct list_page){ .limit = limit, .cursor = request_query(rq, "cursor") };
+	return 0;
+}
+
+// Marks the cursors of lists by name, so that any other text is seen to be none.
+static const char after[] = "after.";
+
+void list_answer_names(struct request *rq, json_t *items, const char *last)
+{
+	AUTO_FREE char *next = last ? xasprintf("%s%s", after, last) : NULL;
+	list_answer(rq, items, next);
+}
+
+int list_page_read_names(struct request *rq, struct list_page *ret)
+{
+	AUTO_LIST_PAGE struct list_page page = {};
+	int r = list_page_read(rq, &page);
+	if (r < 0)
+		return r;
+	if (page.cursor && !str_starts(page.cursor, after)) {
+		struct err err = {};
+		r = err_set(&err, -EINVAL, "query parameter 'cursor' is not the `next` of a page of this list");
+		reply_problem(rq, 400, "cursor", &err);
+		return r;
+	}
+	*ret = (struct list_page){ .limit = page.limit,
+				   .cursor = page.cursor ? xstrdup(page.cursor + strlen(after)) : NULL };
 	return 0;
 }
 
@@ -58,7 +86,7 @@ void list_newest_first(struct request *rq, const char *prefix, uint64_t created,
 {
 	AUTO_LIST_PAGE struct list_page page = {};
 	uint64_t cursor;
-	if (list_page_read(rq, &page) < 0 || request_query_u64(rq, "cursor", INT64_MAX, INT64_MAX, &cursor) < 0)
+	if (list_page_read(rq, &page) < 0 || request_query_u64(rq, "cursor", 0, INT64_MAX, INT64_MAX, &cursor) < 0)
 		return;
 	AUTO_STORE_LIST struct store_list all = {};
 	store_list(rq->server->store, prefix, NULL, SIZE_MAX, &all); // bounded by whoever writes below this prefix

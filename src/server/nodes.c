@@ -181,7 +181,7 @@ static int by_name(const void *a, const void *b)
 void nodes_list(struct request *rq)
 {
 	AUTO_LIST_PAGE struct list_page page = {};
-	if (list_page_read(rq, &page) < 0)
+	if (list_page_read_names(rq, &page) < 0)
 		return;
 	struct map *nodes = &rq->server->replica.nodes;
 	AUTO_FREE struct node_entry **sorted = xcalloc(nodes->count + 1, sizeof(*sorted));
@@ -197,5 +197,5 @@ void nodes_list(struct request *rq)
 	size_t i = 0;
 	for (; i < n && i < page.limit; i++)
 		json_array_append_new(items, node_json(sorted[i]));
-	list_answer(rq, items, i < n ? sorted[i - 1]->name : NULL);
+	list_answer_names(rq, items, i < n ? sorted[i - 1]->name : NULL);
 }

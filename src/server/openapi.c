@@ -40,7 +40,8 @@ static json_t *answer_content(const struct route *route, json_t *schemas)
 {
 	switch (route->answer) {
 	case ANSWER_JSON:
-		return content("application/json", schema_of(route->of, schemas));
+		return content("application/json", route->answer_schema ? json_loads(route->answer_schema, 0, NULL)
+									: schema_of(route->of, schemas));
 	case ANSWER_LIST:
 		return content("application/json", list_schema(route, schemas));
 	case ANSWER_EVENTS:
@@ -56,9 +57,9 @@ static json_t *answer_content(const struct route *route, json_t *schemas)
 	return NULL;
 }
 
-static json_t *good_answer(const struct route *route, json_t *schemas)
+static json_t *good_answer(const struct route *route, const char *about, json_t *schemas)
 {
-	json_t *answer = json_pack("{s:s}", "description", http_status_text(route->status));
+	json_t *answer = json_pack("{s:s}", "description", about);
 	json_t *body = answer_content(route, schemas);
 	if (body)
 		json_object_set_new(answer, "content", body);
@@ -73,8 +74,11 @@ static json_t *responses(const struct route *route, json_t *schemas)
 {
 	char status[8];
 	snprintf(status, sizeof(status), "%u", route->status);
-	return json_pack("{s:o, s:{s:s}}", status, good_answer(route, schemas), "default", "$ref",
-			 "#/components/responses/Problem");
+	json_t *all = json_pack("{s:o, s:{s:s}}", status, good_answer(route, http_status_text(route->status), schemas),
+				"default", "$ref", "#/components/responses/Problem");
+	if (route->flags & ROUTE_MAY_KEEP)
+		json_object_set_new(all, "200", good_answer(route, "Nothing differs; nothing was changed", schemas));
+	return all;
 }
 
 static json_t *parameter(const char *name, const char *in, bool required, const char *type, const char *about)
@@ -104,6 +108,9 @@ static json_t *parameters_of(const struct route *route)
 	if (route->flags & ROUTE_IF_MATCH)
 		json_array_append_new(parameters, parameter("If-Match", "header", false, "string",
 							    "an ETag; 412 if it is no longer that"));
+	if (route->flags & ROUTE_RESUMES)
+		json_array_append_new(parameters, parameter("Last-Event-ID", "header", false, "string",
+							    "goes on behind the event of this id"));
 	return parameters;
 }
 

@@ -62,7 +62,7 @@ static struct app_entry **sorted_apps(struct request *rq, const char *cursor, si
 void apps_list(struct request *rq)
 {
 	AUTO_LIST_PAGE struct list_page page = {};
-	if (list_page_read(rq, &page) < 0)
+	if (list_page_read_names(rq, &page) < 0)
 		return;
 	replica_catch_up(&rq->server->replica);
 	size_t n;
@@ -71,7 +71,7 @@ void apps_list(struct request *rq)
 	size_t i = 0;
 	for (; i < n && i < page.limit; i++)
 		json_array_append_new(items, app_json(rq->server, sorted[i], CHANGED_UNSAID));
-	list_answer(rq, items, i < n ? sorted[i - 1]->app.name : NULL);
+	list_answer_names(rq, items, i < n ? sorted[i - 1]->app.name : NULL);
 }
 
 void apps_get(struct request *rq)

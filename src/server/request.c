@@ -110,7 +110,8 @@ bool request_check_query(struct request *rq)
 	}
 }
 
-int request_query_u64(struct request *rq, const char *name, uint64_t max, uint64_t fallback, uint64_t *ret)
+int request_query_u64(struct request *rq, const char *name, uint64_t min, uint64_t max, uint64_t fallback,
+		      uint64_t *ret)
 {
 	AUTO_FREE char *text = request_query(rq, name);
 	if (!text) {
@@ -118,10 +119,12 @@ int request_query_u64(struct request *rq, const char *name, uint64_t max, uint64
 		return 0;
 	}
 	int r = parse_u64(text, max, ret);
+	if (r == 0 && *ret < min)
+		r = -ERANGE;
 	if (r < 0) {
 		struct err err = {};
-		err_set(&err, r, "query parameter '%s' is '%.40s', not a number from 0 to %llu", name, text,
-			(unsigned long long)max);
+		err_set(&err, r, "query parameter '%s' is '%.40s', not a number from %llu to %llu", name, text,
+			(unsigned long long)min, (unsigned long long)max);
 		reply_problem(rq, 400, name, &err);
 	}
 	return r;

@@ -26,7 +26,7 @@ struct request {
 	const struct route *route;
 	unsigned refs;
 	bool answered;
-	bool large; // its body has REQUEST_LARGE bytes or more
+	bool large;                   // its body has REQUEST_LARGE bytes or more
 	char *params[REQUEST_PARAMS]; // decoded, in the order of the route's pattern
 	struct principal who;
 	char from[ADDRESS_TEXT_SIZE];
@@ -56,8 +56,9 @@ char *request_query(const struct request *rq, const char *name);       // on the
 bool request_check_query(struct request *rq);
 
 // A number from the query: fallback when absent. Answers 400 naming the parameter, and returns a negative errno,
-// for anything but digits, or above max.
-int request_query_u64(struct request *rq, const char *name, uint64_t max, uint64_t fallback, uint64_t *ret);
+// for anything but digits, below min or above max.
+int request_query_u64(struct request *rq, const char *name, uint64_t min, uint64_t max, uint64_t fallback,
+		      uint64_t *ret);
 
 // Answers. body is stolen. Only the first answer counts; etag 0: none.
 void reply_json(struct request *rq, unsigned status, json_t *body);

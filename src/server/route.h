@@ -13,6 +13,8 @@ enum route_flags {
 	ROUTE_IF_MATCH = 1 << 1, // honours If-Match
 	ROUTE_ETAG = 1 << 2,     // answers with an ETag
 	ROUTE_LENIENT = 1 << 3,  // the body comes from another version of the platform: unknown keys are passed over
+	ROUTE_MAY_KEEP = 1 << 4, // answers 200 when nothing differs
+	ROUTE_RESUMES = 1 << 5,  // honours Last-Event-ID
 };
 
 struct route_query {
@@ -31,6 +33,7 @@ struct route {
 	enum answer_kind answer;
 	const struct fields *of; // what it answers, or each item of the list, or each event's data; NULL: any
 	const char *answer_type; // ANSWER_BYTES: the media type
+	const char *answer_schema; // ANSWER_JSON that no table describes: its JSON Schema
 	unsigned flags;
 	const struct route_query *queries; // ended by a NULL name; NULL: none
 	const char *summary;

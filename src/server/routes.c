@@ -23,6 +23,8 @@
 
 #define READS .access = ACCESS_OPERATOR, .status = 200
 #define CHANGES .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES | ROUTE_IF_MATCH | ROUTE_ETAG
+#define CHANGES_IF_IT_DIFFERS                                                                                          \
+	.access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES | ROUTE_IF_MATCH | ROUTE_ETAG | ROUTE_MAY_KEEP
 #define ONE(fields_) .answer = ANSWER_JSON, .of = &fields_
 #define MANY(fields_) .answer = ANSWER_LIST, .of = &fields_
 #define TAKES(fields_) .body_kind = BODY_JSON, .body = &fields_
@@ -30,6 +32,14 @@
 #define ENV_SCHEMA                                                                                                     \
 	"{\"type\":\"object\",\"description\":\"null "                                                                 \
 	"removes\",\"additionalProperties\":{\"type\":[\"string\",\"null\"]}}"
+
+#define OBJECT_SCHEMA(properties_) "{\"type\":\"object\",\"properties\":{" properties_ "}}"
+#define TEXTS_SCHEMA "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}}"
+#define LIST_SCHEMA(name_) "\"" name_ "\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}"
+#define MISSING_SCHEMA OBJECT_SCHEMA(LIST_SCHEMA("missing"))
+#define STORED_SCHEMA OBJECT_SCHEMA("\"stored\":{\"type\":\"integer\"}")
+#define HEARD_SCHEMA OBJECT_SCHEMA("\"full\":{\"type\":\"boolean\"}," LIST_SCHEMA("gone"))
+#define HEALTH_SCHEMA OBJECT_SCHEMA("\"status\":{\"type\":\"string\"}")
 
 // An empty object, or no body at all.
 static const struct fields nothing_fields = { .name = "Nothing", .size = 1 };
@@ -42,37 +52,31 @@ static const struct route_query log_queries[] = {
 	{},
 };
 
-static const struct route_query content_queries[] = {
-	{ "base", "string",
-	  "digest of an artifact that the reader has: files with the content of one of its are left out" },
-	{},
-};
-
 const struct route routes[] = {
 	{ "GET", APPS, READS, MANY(app_view_fields), .queries = list_queries, .summary = "List apps",
 	  .run = apps_list },
 	{ "GET", APP, READS, ONE(app_view_fields), .flags = ROUTE_ETAG, .summary = "Show an app", .run = apps_get },
-	{ "PUT", APP, CHANGES, TAKES(deployment_fields), ONE(app_view_fields), .status = 202,
-	  .summary = "Make a release of a spec and an artifact, and roll it out; 200 when nothing differs",
-	  .run = deploy_put },
+	{ "PUT", APP, CHANGES_IF_IT_DIFFERS, TAKES(deployment_fields), ONE(app_view_fields), .status = 202,
+	  .summary = "Make a release of a spec and an artifact, and roll it out", .run = deploy_put },
 	{ "DELETE", APP, CHANGES, .status = 204, .summary = "Delete an app, its releases and events",
 	  .run = apps_delete },
 	{ "POST", APP "/plan", READS, TAKES(deployment_fields), ONE(plan_view_fields),
 	  .summary = "Show what PUT would change", .run = deploy_plan },
-	{ "POST", APP "/scale", CHANGES, TAKES(scale_fields), ONE(app_view_fields), .status = 202,
+	{ "POST", APP "/scale", CHANGES_IF_IT_DIFFERS, TAKES(scale_fields), ONE(app_view_fields), .status = 202,
 	  .summary = "Set how many instances a process has", .run = apps_scale },
-	{ "POST", APP "/stop", CHANGES, TAKES_NOTHING, ONE(app_view_fields), .status = 202, .summary = "Stop an app",
-	  .run = apps_stop },
-	{ "POST", APP "/start", CHANGES, TAKES_NOTHING, ONE(app_view_fields), .status = 202,
+	{ "POST", APP "/stop", CHANGES_IF_IT_DIFFERS, TAKES_NOTHING, ONE(app_view_fields), .status = 202,
+	  .summary = "Stop an app", .run = apps_stop },
+	{ "POST", APP "/start", CHANGES_IF_IT_DIFFERS, TAKES_NOTHING, ONE(app_view_fields), .status = 202,
 	  .summary = "Start a stopped app", .run = apps_start },
 	{ "POST", APP "/restart", CHANGES, TAKES_NOTHING, ONE(app_view_fields), .status = 202,
 	  .summary = "Replace all instances, new before old", .run = apps_restart },
-	{ "POST", APP "/rollback", CHANGES, TAKES(rollback_fields), ONE(app_view_fields), .status = 202,
+	{ "POST", APP "/rollback", CHANGES_IF_IT_DIFFERS, TAKES(rollback_fields), ONE(app_view_fields), .status = 202,
 	  .summary = "Make a release with the content of an earlier one", .run = apps_rollback },
-	{ "GET", APP "/env", READS, .answer = ANSWER_JSON, .flags = ROUTE_ETAG, .summary = "Show the environment",
-	  .run = env_get },
-	{ "PATCH", APP "/env", CHANGES, .body_kind = BODY_JSON, .body_schema = ENV_SCHEMA, ONE(app_view_fields),
-	  .status = 202, .summary = "Change the environment, as a new release", .run = env_patch },
+	{ "GET", APP "/env", READS, .answer = ANSWER_JSON, .answer_schema = TEXTS_SCHEMA, .flags = ROUTE_ETAG,
+	  .summary = "Show the environment", .run = env_get },
+	{ "PATCH", APP "/env", CHANGES_IF_IT_DIFFERS, .body_kind = BODY_JSON, .body_schema = ENV_SCHEMA,
+	  ONE(app_view_fields), .status = 202, .summary = "Change the environment, as a new release",
+	  .run = env_patch },
 	{ "GET", APP "/releases", READS, MANY(release_view_fields), .queries = list_queries,
 	  .summary = "List releases, newest first", .run = releases_list },
 	{ "GET", APP "/instances", READS, MANY(instance_view_fields), .queries = list_queries,
@@ -83,7 +87,7 @@ const struct route routes[] = {
 	  .run = why_app },
 	{ "GET", APP "/watch", READS, .answer = ANSWER_EVENTS, .of = &watch_view_fields,
 	  .summary = "Follow the app: an event `state` at once and at each change", .run = watch_app },
-	{ "GET", APP "/logs", READS, .answer = ANSWER_EVENTS, .queries = log_queries,
+	{ "GET", APP "/logs", READS, .answer = ANSWER_EVENTS, .flags = ROUTE_RESUMES, .queries = log_queries,
 	  .summary = "Read the log: events `log`, `gap`, `end`", .run = passthrough_logs },
 	{ "POST", APP "/run", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, TAKES(exec_request_fields),
 	  .status = 101, .answer = ANSWER_UPGRADE,
@@ -93,10 +97,10 @@ const struct route routes[] = {
 	  .summary = "Run a command inside an instance; Upgrade: dialtone-stream", .run = passthrough_exec },
 
 	{ "POST", TENANT "/blobs/missing", .access = ACCESS_NODE, .status = 200, TAKES(digests_fields),
-	  .body_max = 32 << 20, .answer = ANSWER_JSON, .summary = "Say which of these blobs are not there",
-	  .run = artifacts_missing },
+	  .body_max = 32 << 20, .answer = ANSWER_JSON, .answer_schema = MISSING_SCHEMA,
+	  .summary = "Say which of these blobs are not there", .run = artifacts_missing },
 	{ "POST", TENANT "/blobs", .access = ACCESS_NODE, .status = 200, .body_kind = BODY_STREAM,
-	  .body_type = "application/x-tar", .answer = ANSWER_JSON,
+	  .body_type = "application/x-tar", .answer = ANSWER_JSON, .answer_schema = STORED_SCHEMA,
 	  .summary = "Upload blobs, as a tar whose entries are named by digest", .run = artifacts_blobs },
 	{ "PUT", TENANT "/artifacts/{digest}", .access = ACCESS_NODE, .flags = ROUTE_CHANGES, .status = 200,
 	  .body_kind = BODY_STREAM, .body_type = "text/plain", ONE(stored_artifact_fields),
@@ -104,17 +108,16 @@ const struct route routes[] = {
 	{ "GET", TENANT "/artifacts/{digest}", .access = ACCESS_NODE, .status = 200, .answer = ANSWER_BYTES,
 	  .answer_type = "text/plain", .summary = "Read an artifact's manifest", .run = artifacts_get },
 	{ "GET", TENANT "/artifacts/{digest}/content", .access = ACCESS_NODE, .status = 200, .answer = ANSWER_BYTES,
-	  .answer_type = "application/x-tar", .queries = content_queries, .summary = "Read a whole artifact",
-	  .run = artifacts_content },
+	  .answer_type = "application/x-tar", .summary = "Read a whole artifact", .run = artifacts_content },
 	{ "POST", TENANT "/builds", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, TAKES(build_request_fields),
 	  .status = 200, .answer = ANSWER_EVENTS,
 	  .summary = "Run a build command: events `output`, then `result` or `failed`", .run = builds_post },
 
 	{ "GET", "/v1/nodes", READS, MANY(node_view_fields), .queries = list_queries, .summary = "List nodes",
 	  .run = nodes_list },
-	{ "GET", "/v1/stacks", READS, .answer = ANSWER_LIST, .summary = "List stacks", .run = status_stacks },
-	{ "GET", "/v1/runtimes", READS, .answer = ANSWER_LIST, .summary = "List runtimes", .run = status_runtimes },
-	{ "GET", "/v1/status", READS, .answer = ANSWER_JSON, .summary = "Show the platform as a whole",
+	{ "GET", "/v1/stacks", READS, MANY(stack_view_fields), .summary = "List stacks", .run = status_stacks },
+	{ "GET", "/v1/runtimes", READS, MANY(runtime_view_fields), .summary = "List runtimes", .run = status_runtimes },
+	{ "GET", "/v1/status", READS, ONE(status_view_fields), .summary = "Show the platform as a whole",
 	  .run = status_get },
 	{ "GET", "/v1/audit", READS, MANY(audit_view_fields), .queries = list_queries,
 	  .summary = "List the audit trail, newest first", .run = audit_list },
@@ -122,7 +125,7 @@ const struct route routes[] = {
 	{ "GET", "/v1/nodes/{node}/assignments", .access = ACCESS_NODE, .status = 200, .answer = ANSWER_EVENTS,
 	  .of = &assignments_fields, .summary = "Agents: follow what the node is to run", .run = nodes_stream },
 	{ "POST", "/v1/nodes/{node}/report", .access = ACCESS_NODE, .flags = ROUTE_LENIENT, .status = 200,
-	  TAKES(report_fields), .body_max = 32 << 20, .answer = ANSWER_JSON,
+	  TAKES(report_fields), .body_max = 32 << 20, .answer = ANSWER_JSON, .answer_schema = HEARD_SCHEMA,
 	  .summary = "Agents: say what the node runs; `full` in the answer asks for everything", .run = nodes_report },
 	{ "GET", "/v1/routers/{router}/routes", .access = ACCESS_NODE, .status = 200, .answer = ANSWER_EVENTS,
 	  .of = &route_table_fields, .summary = "Routers: follow the route table", .run = routers_stream },
@@ -133,9 +136,10 @@ const struct route routes[] = {
 	{ "GET", "/v1/openapi.json", .access = ACCESS_ANYONE, .status = 200, .answer = ANSWER_JSON,
 	  .summary = "Show this document", .run = openapi_get },
 	{ "GET", "/livez", .access = ACCESS_ANYONE, .status = 200, .answer = ANSWER_JSON,
-	  .summary = "Say whether it is alive", .run = status_livez },
+	  .answer_schema = HEALTH_SCHEMA, .summary = "Say whether it is alive", .run = status_livez },
 	{ "GET", "/readyz", .access = ACCESS_ANYONE, .status = 200, .answer = ANSWER_JSON,
-	  .summary = "Say whether it is ready, and what is missing", .run = status_readyz },
+	  .answer_schema = HEALTH_SCHEMA, .summary = "Say whether it is ready, and what is missing",
+	  .run = status_readyz },
 };
 
 const size_t n_routes = ARRAY_LEN(routes);

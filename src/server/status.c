@@ -6,6 +6,7 @@
 #include "server/core.h"
 #include "server/list.h"
 #include "server/nodes.h"
+#include "server/views.h"
 #include "server/work.h"
 
 #include <errno.h>
@@ -82,14 +83,16 @@ void status_get(struct request *rq)
 	unsigned wanted = 0, ready = 0, apps = count_apps(server, &wanted, &ready);
 	struct store_stats stats;
 	store_stats(server->store, &stats);
-	json_t *store = json_pack("{s:s, s:I, s:I, s:b}", "driver", server->driver, "revision",
-				  (json_int_t)stats.revision, "records", (json_int_t)stats.records, "full", stats.full);
-	reply_json(rq, 200,
-		   json_pack("{s:{s:s, s:s, s:s, s:s, s:s}, s:i, s:i, s:i, s:{s:i, s:i}, s:o, s:b}", "platform", "id",
-			     platform->id, "domain", platform->domain, "http", platform->http, "api", platform->api,
-			     "version", DIALTONE_VERSION, "nodes", heard_nodes(server), "routers",
-			     count_routers(server), "apps", apps, "instances", "wanted", wanted, "ready", ready,
-			     "store", store, "settled", server->control.settled));
+	const struct status_view view = {
+		.platform = { platform->id, platform->domain, platform->http, platform->api, DIALTONE_VERSION },
+		.nodes = heard_nodes(server),
+		.routers = count_routers(server),
+		.apps = apps,
+		.instances = { wanted, ready },
+		.store = { server->driver, stats.revision, stats.records, stats.full },
+		.settled = server->control.settled,
+	};
+	reply_json(rq, 200, status_view_write(&view));
 }
 
 // ---- stacks and runtimes: files, so read on the pool
@@ -103,28 +106,24 @@ struct image_list {
 	struct err err;
 };
 
-static json_t *texts(char *const *items, size_t n)
-{
-	json_t *array = json_array();
-	for (size_t i = 0; i < n; i++)
-		json_array_append_new(array, json_string(items[i]));
-	return array;
-}
-
 static json_t *image_json(const struct image *image)
 {
-	json_t *json = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:I, s:I}", "name", image->name, "version", image->version,
-				 "about", image->about, "layers", texts(image->layers, image->n_layers), "packages",
-				 texts(image->packages, image->n_packages), "bytes", (json_int_t)image->bytes,
-				 "built_ms", (json_int_t)image->built_ms);
-	if (image->kind == IMAGE_STACK) {
-		json_object_set_new(json, "shell", json_boolean(image->has_shell));
-		return json;
-	}
-	json_object_set_new(json, "stack", image->stack ? json_string(image->stack) : json_null());
-	json_object_set_new(json, "command", image->command ? json_string(image->command) : json_null());
-	json_object_set_new(json, "build_ready", json_boolean(image->build_ready));
-	return json;
+	const struct image_view view = {
+		.name = image->name,
+		.version = image->version,
+		.about = image->about,
+		.layers = image->layers,
+		.layer_count = (uint32_t)image->n_layers,
+		.packages = image->packages,
+		.package_count = (uint32_t)image->n_packages,
+		.bytes = image->bytes,
+		.built_ms = image->built_ms,
+		.shell = image->has_shell,
+		.stack = image->stack,
+		.command = image->command,
+		.build_ready = image->build_ready,
+	};
+	return fields_write(image->kind == IMAGE_STACK ? &stack_view_fields : &runtime_view_fields, &view);
 }
 
 static void read_images(void *arg)

@@ -135,6 +135,57 @@ static const struct field node_items[] = {
 };
 const struct fields node_view_fields = FIELDS(node_view, node_items, "NodeState");
 
+#define IMAGE_ITEMS                                                                                                    \
+	TEXT(image_view, name), TEXT(image_view, version), TEXT(image_view, about),                                    \
+		ARRAY(image_view, layers, layer_count, &digest_fields),                                                \
+		ARRAY(image_view, packages, package_count, &word_fields), BYTES(image_view, bytes),                    \
+		TIME(image_view, built_ms)
+
+static const struct field stack_items[] = {
+	IMAGE_ITEMS,
+	BOOL(image_view, shell),
+};
+const struct fields stack_view_fields = FIELDS(image_view, stack_items, "Stack");
+
+static const struct field runtime_items[] = {
+	IMAGE_ITEMS,
+	FIELD(image_view, stack, FIELD_TEXT, OPTIONAL, 0, UINT32_MAX, .about = "that it was made over"),
+	FIELD(image_view, command, FIELD_TEXT, OPTIONAL, 0, UINT32_MAX, .about = "when the app names none"),
+	FIELD(image_view, build_ready, FIELD_BOOL, OPTIONAL, 0, 1, .about = "builds can run on it"),
+};
+const struct fields runtime_view_fields = FIELDS(image_view, runtime_items, "Runtime");
+
+static const struct field platform_items[] = {
+	TEXT(platform_view, id),  TEXT(platform_view, domain),  TEXT(platform_view, http),
+	TEXT(platform_view, api), TEXT(platform_view, version),
+};
+static const struct fields platform_fields = FIELDS(platform_view, platform_items, "Platform");
+
+static const struct field totals_items[] = {
+	U32(totals_view, wanted),
+	U32(totals_view, ready),
+};
+static const struct fields totals_fields = FIELDS(totals_view, totals_items, "Totals");
+
+static const struct field store_items[] = {
+	TEXT(store_view, driver),
+	U64(store_view, revision),
+	U64(store_view, records),
+	FIELD(store_view, full, FIELD_BOOL, OPTIONAL, 0, 1, .about = "its disk: nothing can be changed"),
+};
+static const struct fields store_fields = FIELDS(store_view, store_items, "Store");
+
+static const struct field status_items[] = {
+	OBJECT(status_view, platform, &platform_fields),
+	U32(status_view, nodes),
+	U32(status_view, routers),
+	U32(status_view, apps),
+	OBJECT(status_view, instances, &totals_fields),
+	OBJECT(status_view, store, &store_fields),
+	FIELD(status_view, settled, FIELD_BOOL, OPTIONAL, 0, 1, .about = "since its start it has heard enough to act"),
+};
+const struct fields status_view_fields = FIELDS(status_view, status_items, "Status");
+
 static const struct field audit_items[] = {
 	U64(audit_view, seq),    TIME(audit_view, at_ms),  TEXT(audit_view, who),    TEXT(audit_view, role),
 	TEXT(audit_view, from),  TEXT(audit_view, action), TEXT(audit_view, target), TEXT(audit_view, outcome),

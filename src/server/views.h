@@ -130,19 +130,37 @@ struct why_view {
 };
 FIELDS_OBJECT(why_view)
 
-struct status_view {
-	struct {
-		char *id, *domain, *http, *api, *version;
-	} platform;
-	uint32_t nodes, routers, apps;
-	struct {
-		uint32_t wanted, ready;
-	} instances;
-	struct {
-		char *driver;
-		uint64_t revision;
-	} store;
+struct platform_view {
+	const char *id, *domain, *http, *api, *version;
 };
+struct totals_view {
+	uint32_t wanted, ready;
+};
+struct store_view {
+	const char *driver;
+	uint64_t revision, records;
+	bool full;
+};
+struct status_view {
+	struct platform_view platform;
+	uint32_t nodes, routers, apps;
+	struct totals_view instances;
+	struct store_view store;
+	bool settled;
+};
+FIELDS_OBJECT(status_view)
+
+// A stack or a runtime: two tables over the same struct.
+struct image_view {
+	char *name, *version, *about;
+	char **layers, **packages;
+	uint32_t layer_count, package_count;
+	uint64_t bytes, built_ms;
+	bool shell;            // stack
+	char *stack, *command; // runtime
+	bool build_ready;      // runtime
+};
+extern const struct fields stack_view_fields, runtime_view_fields;
 
 struct audit_view {
 	uint64_t seq, at_ms;
