@@ -46,9 +46,9 @@ static int parse_file(struct cli *cli, struct source *source, const char *file, 
 	if (r < 0)
 		return r;
 	AUTO_FREE char *fallback = name_of_dir(source->dir);
-	const char *shown = str_starts(file, source->dir) && file[strlen(source->dir)] == '/' ?
-					  file + strlen(source->dir) + 1 :
-					  file;
+	const char *shown = str_starts(file, source->dir) && file[strlen(source->dir)] == '/'
+				    ? file + strlen(source->dir) + 1
+				    : file;
 	struct manifest_source in = {
 		.file = shown,
 		.text = buf_str(&text),
@@ -114,12 +114,106 @@ static int say_what_is_missing(const char *manifest, int r, struct err *err)
 			     "  processes: {web: node server.js}");
 }
 
-// What the manifest leaves open is taken from the kind of the app. A manifest that names its own runtime and command needs
-// no obvious kind.
+// "node@20" and "node" are one family.
+static bool same_family(const char *a, const char *b)
+{
+	size_t n = strcspn(a, "@");
+	return n == strcspn(b, "@") && strncmp(a, b, n) == 0;
+}
+
+// What all commands of the spec need together. -ENOENT: one of them does not say, or there is none.
+static int detect_commands(const struct source *source, struct detected *ret, struct err *err)
+{
+	int r = -ENOENT;
+	for (uint32_t i = 0; i < source->spec.process_count; i++) {
+		CLEANUP(detected_clear) struct detected d = { 0 };
+		const struct process *process = &source->spec.processes[i];
+		r = process->command ? detect_command(source->dir, process->command, &d, err) : -ENOENT;
+		if (r < 0)
+			return process->command ? err_wrap(err, "process '%s'", process->name) : r;
+		bool settled = ret->runtime && !str_eq(ret->runtime, "none");
+		if (settled && !str_eq(d.runtime, "none") && !str_eq(d.runtime, ret->runtime)) {
+			err_set(err, -EINVAL, "process '%s' needs runtime %s, another one %s", process->name, d.runtime,
+				ret->runtime);
+			return err_hint(err, "an app has one runtime: make two apps of it");
+		}
+		if (str_eq(d.stack, "shell") || !ret->stack)
+			ret->stack = d.stack;
+		if (settled)
+			continue;
+		const char *stack = ret->stack;
+		detected_clear(ret);
+		*ret = d;
+		ret->stack = stack;
+		d = (struct detected){ 0 };
+	}
+	return r;
+}
+
+static char *runtime_names(struct cli *cli)
+{
+	AUTO_BUF struct buf names = BUF_INIT(1024);
+	AUTO_ANSWER struct client_answer answer = { 0 };
+	size_t i;
+	json_t *item;
+	if (client_call(cli->client, "GET", "/v1/runtimes", NULL, &answer, NULL) == 0)
+		json_array_foreach(json_object_get(answer.json, "items"), i, item)
+			buf_addf(&names, "%s%s", i ? ", " : "", get_text(item, "name"));
+	return xstrdup(buf_len(&names) ? buf_str(&names) : "see 'dialtone runtimes'");
+}
+
+// Commands are there, but neither they nor the folder say what they run on.
+static int say_no_runtime(struct cli *cli, const struct source *source, struct err *err)
+{
+	AUTO_FREE char *cause = xstrdup(err->text);
+	AUTO_FREE char *names = runtime_names(cli);
+	err_set(err, -EINVAL, "%s gives no runtime, and %s", source->manifest, cause);
+	return err_hint(err, "%s 'runtime: NAME' %s dialtone.yaml, NAME one of: %s; 'none' is for own programs",
+			source->procfile ? "write the processes and" : "add", source->procfile ? "into a" : "to",
+			names);
+}
+
+static bool has_commands(const struct source *source)
+{
+	for (uint32_t i = 0; i < source->spec.process_count; i++)
+		if (!source->spec.processes[i].command)
+			return false;
+	return source->manifest && source->spec.process_count;
+}
+
+// The kind of the folder, and over it what the commands say themselves.
+static int detect_kind(struct cli *cli, struct source *source, struct detected *kind, struct err *err)
+{
+	struct err folder_err = { 0 };
+	CLEANUP(detected_clear) struct detected asked = { 0 };
+	int r = detect_app(source->dir, kind, &folder_err);
+	if (!has_commands(source) || source->spec.runtime) {
+		*err = folder_err;
+		return r;
+	}
+	int by_command = detect_commands(source, &asked, err);
+	if (by_command < 0 && r < 0)
+		return by_command == -ENOENT ? say_no_runtime(cli, source, err) : by_command;
+	if (by_command < 0)
+		return by_command == -ENOENT ? 0 : by_command;
+	bool bare = str_eq(asked.runtime, "none");
+	bool brings_flask = r == 0 && same_family(kind->runtime, "python") && str_eq(asked.runtime, "flask");
+	if (r == 0 && (bare || brings_flask || same_family(kind->runtime, asked.runtime))) {
+		kind->stack = str_eq(asked.stack, "shell") ? asked.stack : kind->stack;
+		return 0;
+	}
+	detected_clear(kind);
+	*kind = asked;
+	asked = (struct detected){ 0 };
+	return 0;
+}
+
+// What the manifest leaves open is taken from the kind of the app. A manifest that names its own runtime and command
+// needs no obvious kind.
 static int detect(struct cli *cli, struct source *source, struct err *err)
 {
-	struct detected kind = { 0 };
-	int r = detect_app(source->dir, &kind, err);
+	CLEANUP(detected_clear) struct detected kind = { 0 };
+	int r = detect_kind(cli, source, &kind, err);
 	if (r < 0) {
 		bool enough = source->manifest && source->spec.runtime;
 		return enough ? 0 : source->manifest ? say_what_is_missing(source->manifest, r, err) : r;
@@ -132,16 +226,15 @@ static int detect(struct cli *cli, struct source *source, struct err *err)
 	// Another runtime than the detected one: its command would not fit.
 	bool same = r == 0 && (!source->spec.runtime || str_starts(kind.runtime, source->spec.runtime) ||
 			       str_starts(source->spec.runtime, kind.runtime));
-	if (same) {
-		struct process *web = spec_process(&source->spec, "web");
-		fill(&source->spec.runtime, kind.runtime);
-		fill(&source->spec.stack, kind.stack);
-		fill(&source->spec.build.command, kind.build);
-		if (web)
-			fill(&web->command, kind.command);
-		step(cli, "%s app: %s", kind.kind, kind.because);
-	}
-	detected_clear(&kind);
+	if (!same)
+		return r;
+	struct process *web = spec_process(&source->spec, "web");
+	fill(&source->spec.runtime, kind.runtime);
+	fill(&source->spec.stack, kind.stack);
+	fill(&source->spec.build.command, kind.build);
+	if (web)
+		fill(&web->command, kind.command);
+	step(cli, "%s app: %s", kind.kind, kind.because);
 	return r;
 }
 

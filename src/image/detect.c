@@ -254,3 +254,85 @@ int detect_app(const char *dir, struct detected *ret, struct err *err)
 	d = (struct detected){ 0 };
 	return 0;
 }
+
+// --- commands
+// ------------------------------------------------------------------------------------------------------------
+
+static const struct interpreter {
+	const char *word, *runtime, *stack;
+} interpreters[] = {
+	{ "python", "python", "minimal" }, { "python3", "python", "minimal" }, { "python3.11", "python", "minimal" },
+	{ "flask", "flask", "minimal" },   { "gunicorn", "flask", "minimal" }, { "node", "node", "minimal" },
+	{ "nodejs", "node", "minimal" },   { "npm", "node", "minimal" },       { "npx", "node", "minimal" },
+	{ "java", "java", "minimal" },     { "sh", "none", "shell" },          { "dash", "none", "shell" },
+};
+
+static const struct interpreter *find_interpreter(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *word = slash ? slash + 1 : path;
+	for (size_t i = 0; i < ARRAY_LEN(interpreters); i++)
+		if (str_eq(interpreters[i].word, word))
+			return &interpreters[i];
+	return NULL;
+}
+
+static int say_needs(struct detected *d, const char *word, const struct interpreter *interpreter, bool by_env)
+{
+	bool none = str_eq(interpreter->runtime, "none");
+	d->kind = !none ? interpreter->runtime : str_eq(interpreter->stack, "shell") ? "script" : "binary";
+	d->runtime = xstrdup(interpreter->runtime);
+	d->stack = by_env ? "shell" : interpreter->stack; // env is in the shell's
+	d->because = xasprintf("its command runs %s", word);
+	return 0;
+}
+
+// line: what stands behind "#!".
+static int detect_script(const char *name, char *line, struct detected *d, struct err *err)
+{
+	static const char blanks[] = " \t\r";
+	char *rest = NULL;
+	const char *word = strtok_r(line, blanks, &rest);
+	bool by_env = word && str_ends(word, "/env");
+	const char *program = by_env ? strtok_r(NULL, blanks, &rest) : word;
+	const struct interpreter *interpreter = program ? find_interpreter(program) : NULL;
+	if (interpreter)
+		return say_needs(d, name, interpreter, by_env);
+	err_set(err, -EINVAL, "'%s' is a script for '%s', which no stack and no runtime has", name,
+		program ? program : "");
+	return err_hint(err, "let it begin with '#!/bin/sh', or with '#!/usr/bin/env' and python3 or node");
+}
+
+static int detect_file(const char *dir, const char *name, struct detected *d, struct err *err)
+{
+	char head[256] = "";
+	AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
+	struct stat st;
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || read(fd, head, sizeof(head) - 1) < 0)
+		return -ENOENT;
+	if (str_starts(head, "\177ELF"))
+		return say_needs(d, name, &(struct interpreter){ name, "none", "minimal" }, false);
+	if (!str_starts(head, "#!"))
+		return -ENOENT;
+	head[strcspn(head, "\n")] = '\0';
+	return detect_script(name, head + 2, d, err);
+}
+
+int detect_command(const char *dir, const char *command, struct detected *ret, struct err *err)
+{
+	command += strspn(command, " \t");
+	AUTO_FREE char *word = xstrndup(command, strcspn(command, " \t"));
+	const char *file = str_starts(word, "/app/") ? word + strlen("/app/") : word;
+	struct detected d = { 0 };
+	bool inside = strchr(file, '/') && *file != '/' && !strstr(file, "..");
+	int r = inside || file != word ? detect_file(dir, file, &d, err) : -ENOENT;
+	const struct interpreter *interpreter = r == -ENOENT ? find_interpreter(word) : NULL;
+	if (interpreter)
+		r = say_needs(&d, word, interpreter, false);
+	if (r == -ENOENT)
+		return err_set(err, r, "'%s' says nothing of the runtime that it needs", word);
+	if (r == 0)
+		*ret = d;
+	return r;
+}

@@ -192,6 +192,31 @@ def test_what_the_server_finds_wrong_has_its_place_and_is_found_first(platform, 
     assert "POST /v1/tenants/default/blobs" not in [item["action"] for item in platform.json("audit")["items"]]
 
 
+@pytest.mark.parametrize("files,command,runtime,stack", [
+    ({"a": "ELF", "b": "ELF"}, "./a", "none", "minimal"),
+    ({"main.py": "import app\n"}, "python3 main.py", "python", "minimal"),
+    ({"bin/srv": "ELF"}, "bin/srv", "none", "minimal"),
+    ({"run.sh": "#!/bin/sh\nexec ./a\n", "a": "ELF"}, "./run.sh", "none", "shell"),
+])
+def test_a_procfile_alone_says_the_runtime(platform, tmp_path, files, command, runtime, stack):
+    program = b"\x7fELF"
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(program if text == "ELF" else text.encode())
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "Procfile").write_text(f"web: {command}\n")
+    changes = {c["path"]: c for c in platform.json("plan", tmp_path)["changes"]}
+    assert changes["stack.version"]["after"].startswith(stack + "@")
+    assert changes.get("runtime.version", {}).get("after", "none@").startswith(runtime + "@")
+
+
+def test_a_procfile_that_says_nothing_of_the_runtime(platform, tmp_path):
+    (tmp_path / "Procfile").write_text("web: rackup -p $PORT\n")
+    said = platform.cli("plan", tmp_path, check=False)
+    assert said.returncode == CLI_MANIFEST and "Procfile gives no runtime" in said.stderr, said.stderr
+    assert "rackup" in said.stderr and "dialtone.yaml" in said.stderr and "python" in said.stderr
+
+
 def test_what_the_server_finds_wrong_is_the_manifests_fault_too(platform, folder):
     manifest(folder, "name: pipe\nruntime: none\nbuild:\n  command: sh -c 'echo compiling'\nprocesses:\n  web:\n    command: ./hello | cat\n")
     said = platform.push(folder, check=False)

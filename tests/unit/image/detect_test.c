@@ -95,9 +95,48 @@ static void programs(void **state)
 	refuse("/tmp/no/such/folder", -ENOENT, "cannot read", "");
 }
 
+static void expect_command(const char *dir, const char *command, const char *runtime, const char *stack)
+{
+	struct err err = { 0 };
+	CLEANUP(detected_clear) struct detected d = { 0 };
+	if (detect_command(dir, command, &d, &err) < 0)
+		fail_msg("%s: %s", command, err.text);
+	assert_string_equal(d.runtime, runtime);
+	assert_string_equal(d.stack, stack);
+}
+
+static void commands(void **state)
+{
+	(void)state;
+	struct err err = { 0 };
+	struct detected none = { 0 };
+	AUTO_TREE char *dir = tree_new();
+	tree_file(dir, "a", "\177ELF", 0755);
+	tree_file(dir, "run.sh", "#!/bin/sh\nexec ./a\n", 0755);
+	tree_file(dir, "serve", "#!/usr/bin/env -S\n", 0755);
+	tree_file(dir, "main", "#! /usr/bin/env python3\n", 0755);
+	tree_file(dir, "ruby", "#!/usr/bin/ruby\n", 0755);
+	expect_command(dir, "./a --port $PORT", "none", "minimal");
+	expect_command(dir, "/app/a", "none", "minimal");
+	expect_command(dir, " ./run.sh", "none", "shell");
+	expect_command(dir, "sh run.sh", "none", "shell");
+	expect_command(dir, "./main", "python", "shell");
+	expect_command(dir, "python3 main.py", "python", "minimal");
+	expect_command(dir, "gunicorn app:app", "flask", "minimal");
+	expect_command(dir, "npm start", "node", "minimal");
+	expect_command(dir, "/usr/bin/java -jar a.jar", "java", "minimal");
+	assert_int_equal(detect_command(dir, "rackup -p 1", &none, &err), -ENOENT);
+	assert_int_equal(detect_command(dir, "./missing", &none, &err), -ENOENT);
+	assert_int_equal(detect_command(dir, "../a", &none, &err), -ENOENT);
+	assert_int_equal(detect_command(dir, "./ruby", &none, &err), -EINVAL);
+	assert_says(&err, "'/usr/bin/ruby'");
+	assert_int_equal(detect_command(dir, "./serve", &none, &err), -EINVAL);
+	assert_null(none.runtime);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(node), cmocka_unit_test(python),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(commands), cmocka_unit_test(node), cmocka_unit_test(python),
 					    cmocka_unit_test(programs) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
