@@ -101,7 +101,7 @@ void client_link_call(struct client_link *link, const char *method, const char *
 
 // A stream of server-sent events that is opened again for ever, after a jittered pause of 50 ms growing to 2 s (back to
 // 50 ms after the first event), with the Last-Event-ID of the last event. 45 s without a byte counts as lost: servers
-// send a comment every 15 s. An answer of 410, or client_watch_restart, forgets the id, so that the stream starts whole.
+// send a comment every 15 s. An answer of 410 forgets the id, so that the stream starts whole.
 struct client_watch;
 
 struct client_watch_spec {
@@ -115,5 +115,4 @@ struct client_watch_spec {
 };
 
 struct client_watch *client_watch_start(struct client_link *link, const struct client_watch_spec *spec);
-void client_watch_restart(struct client_watch *watch); // now, from the beginning
-void client_watch_stop(struct client_watch *watch);    // frees, also from inside its own callbacks; NULL is fine
+void client_watch_stop(struct client_watch *watch); // frees, also from inside its own callbacks; NULL is fine

@@ -22,7 +22,6 @@ struct client_watch {
 	bool connected;
 	char said[256]; // the reason last told to on_state
 	bool busy, stopped; // inside a callback; stop was asked for there
-	bool restarting;    // what the old connection still brings is not to be heard
 };
 
 static void watch_open(struct client_watch *watch);
@@ -91,7 +90,7 @@ static void open_later(struct client_watch *watch)
 static void on_event(const struct sse_event *event, void *arg)
 {
 	struct client_watch *watch = arg;
-	if (watch->stopped || watch->restarting)
+	if (watch->stopped)
 		return;
 	watch->pause_ms = PAUSE_FIRST_MS;
 	free(watch->last_id);
@@ -115,7 +114,7 @@ static void on_data(struct http_call *call, const char *bytes, size_t n)
 		return;
 	}
 	int r = 0;
-	if (!WATCH_TELL(watch, r = sse_parse(watch->parser, bytes, n)) || r == 0 || watch->restarting)
+	if (!WATCH_TELL(watch, r = sse_parse(watch->parser, bytes, n)) || r == 0)
 		return;
 	struct err err = { 0 };
 	err_set(&err, r, "an event of %s is too large", watch->path);
@@ -143,7 +142,6 @@ static void on_end(struct http_call *call, const struct err *lost)
 static void watch_open(struct client_watch *watch)
 {
 	close_call(watch);
-	watch->restarting = false;
 	struct client_headers headers;
 	client_headers_init(&headers, &watch->link->wire, "text/event-stream");
 	client_headers_add(&headers, "Last-Event-ID", str_empty(watch->last_id) ? NULL : watch->last_id);
@@ -184,17 +182,6 @@ struct client_watch *client_watch_start(struct client_link *link, const struct c
 	timer_init(&watch->again, link->loop, open_again);
 	watch_open(watch);
 	return watch;
-}
-
-void client_watch_restart(struct client_watch *watch)
-{
-	free(TAKE_PTR(watch->last_id));
-	watch->pause_ms = PAUSE_FIRST_MS;
-	watch->restarting = true;
-	if (watch->call)
-		http_call_cancel(watch->call);
-	watch->call = NULL;
-	timer_set(&watch->again, 0);
 }
 
 void client_watch_stop(struct client_watch *watch)

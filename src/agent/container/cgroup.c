@@ -141,45 +141,6 @@ int cgroup_oom_kills(enum cgroup_version version, const char *path, uint64_t *re
 	return group_number(version, "memory", path, file, "oom_kill", ret);
 }
 
-static int memory_stats(enum cgroup_version version, const char *path, struct container_stats *ret)
-{
-	bool v2 = version == CGROUP_V2;
-	uint64_t used, limit, cache = 0;
-	int r = group_number(version, "memory", path, v2 ? "memory.current" : "memory.usage_in_bytes", NULL, &used);
-	if (r < 0)
-		return r;
-	r = group_number(version, "memory", path, v2 ? "memory.max" : "memory.limit_in_bytes", NULL, &limit);
-	if (r < 0)
-		return r;
-	// File pages that nobody uses go away under pressure; they are not the application's need.
-	group_number(version, "memory", path, "memory.stat", v2 ? "inactive_file" : "total_inactive_file", &cache);
-	ret->memory_bytes = used - (cache < used ? cache : used);
-	ret->memory_limit_bytes = limit;
-	return 0;
-}
-
-int cgroup_stats(enum cgroup_version version, const char *path, struct container_stats *ret, struct err *err)
-{
-	bool v2 = version == CGROUP_V2;
-	struct container_stats stats = { 0 };
-	uint64_t cpu = 0, throttled = 0, pids = 0;
-	int r = memory_stats(version, path, &stats);
-	if (r == 0)
-		r = group_number(version, "cpuacct", path, v2 ? "cpu.stat" : "cpuacct.usage", v2 ? "usage_usec" : NULL,
-				 &cpu);
-	if (r == 0)
-		r = group_number(version, "pids", path, "pids.current", NULL, &pids);
-	if (r < 0)
-		return err_set_errno(err, r, "cannot read control group '%s'", path);
-	group_number(version, "cpu", path, "cpu.stat", v2 ? "throttled_usec" : "throttled_time", &throttled);
-
-	stats.cpu_us = v2 ? cpu : cpu / 1000;
-	stats.throttled_us = v2 ? throttled : throttled / 1000;
-	stats.pids = (uint32_t)pids;
-	*ret = stats;
-	return 0;
-}
-
 static void kill_members(const char *directory)
 {
 	AUTO_FREE char *path = xasprintf("%s/cgroup.procs", directory);

@@ -27,8 +27,6 @@ void cgroup_path(const char *platform, const char *id, char path[CGROUP_PATH_SIZ
 // How many processes the kernel killed in it for memory; -ENOENT when the group is gone.
 int cgroup_oom_kills(enum cgroup_version version, const char *path, uint64_t *ret);
 
-int cgroup_stats(enum cgroup_version version, const char *path, struct container_stats *ret, struct err *err);
-
 // Kills every process in it and below, and removes it; a group that is gone is success, -EBUSY when processes do not
 // end.
 int cgroup_remove(enum cgroup_version version, const char *path, struct err *err);

@@ -248,13 +248,6 @@ int container_oom(struct container_host *host, const char *id)
 	return r < 0 ? r : kills > 0;
 }
 
-int container_stats(struct container_host *host, const char *id, struct container_stats *ret, struct err *err)
-{
-	char group[CGROUP_PATH_SIZE];
-	cgroup_path(host->platform, id, group);
-	return cgroup_stats(host->cgroups, group, ret, err);
-}
-
 static void describe(struct container_host *host, const char *id, struct container_entry *ret)
 {
 	struct crun_state state = { 0 };

@@ -136,15 +136,6 @@ int container_exec(struct container_host *host, const char *id, const struct con
 // errno.
 int container_oom(struct container_host *host, const char *id);
 
-struct container_stats {
-	uint64_t memory_bytes, memory_limit_bytes;
-	uint64_t cpu_us; // since the start
-	uint32_t pids;
-	uint64_t throttled_us;
-};
-
-int container_stats(struct container_host *host, const char *id, struct container_stats *ret, struct err *err);
-
 struct container_entry {
 	char id[65];
 	pid_t pid;    // of the init as recorded; may be gone
