@@ -52,6 +52,12 @@ static const struct route_query log_queries[] = {
 	{},
 };
 
+static const struct route_query content_queries[] = {
+	{ "base", "string",
+	  "digest of an artifact that the reader has: files with the content of one of its are left out" },
+	{},
+};
+
 const struct route routes[] = {
 	{ "GET", APPS, READS, MANY(app_view_fields), .queries = list_queries, .summary = "List apps",
 	  .run = apps_list },
@@ -108,7 +114,8 @@ const struct route routes[] = {
 	{ "GET", TENANT "/artifacts/{digest}", .access = ACCESS_NODE, .status = 200, .answer = ANSWER_BYTES,
 	  .answer_type = "text/plain", .summary = "Read an artifact's manifest", .run = artifacts_get },
 	{ "GET", TENANT "/artifacts/{digest}/content", .access = ACCESS_NODE, .status = 200, .answer = ANSWER_BYTES,
-	  .answer_type = "application/x-tar", .summary = "Read a whole artifact", .run = artifacts_content },
+	  .answer_type = "application/x-tar", .queries = content_queries, .summary = "Read a whole artifact",
+	  .run = artifacts_content },
 	{ "POST", TENANT "/builds", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, TAKES(build_request_fields),
 	  .status = 200, .answer = ANSWER_EVENTS,
 	  .summary = "Run a build command: events `output`, then `result` or `failed`", .run = builds_post },
