@@ -3,6 +3,7 @@
 #include "agent/core.h"
 #include "agent/guard.h"
 #include "agent/report.h"
+#include "agent/reserve.h"
 #include "agent/sole.h"
 #include "agent/unreadable.h"
 #include "base/id.h"
@@ -118,6 +119,7 @@ static int open_agent(struct agent *agent, const char *data, struct err *err)
 		return err_set_errno(err, -errno, "this machine's name");
 	agent->api = api_address(agent->platform.api);
 	open_parts(agent);
+	reserve_keep(agent->platform.data);
 	r = agent_adopt(agent, err);
 	if (r < 0)
 		return r;

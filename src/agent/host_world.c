@@ -1,6 +1,7 @@
 // The life cycle's world as it is: directories, crun, keeper, layers.
 #include "agent/launch.h"
 #include "agent/core.h"
+#include "agent/reserve.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -103,7 +104,7 @@ static void note_complaint(const char *id, int out, int errors, int result, stru
 		err_wrap(err, "%s", words);
 }
 
-static int host_create(struct world *world, const struct assignment *a, uint32_t address, struct running *ret,
+static int create_once(struct world *world, const struct assignment *a, uint32_t address, struct running *ret,
 		       struct err *err)
 {
 	struct agent *agent = agent_of(world);
@@ -147,6 +148,22 @@ static int host_create(struct world *world, const struct assignment *a, uint32_t
 	if (r == 0)
 		r = process_start_time(ret->pid, &ret->start_ticks);
 	return r == -ESRCH ? err_set(err, r, "the container's init ended before it was started") : r;
+}
+
+static int host_create(struct world *world, const struct assignment *a, uint32_t address, struct running *ret,
+		       struct err *err)
+{
+	const char *data = agent_of(world)->platform.data;
+	int r = create_once(world, a, address, ret, err);
+	bool full = r < 0 && reserve_give(data);
+	if (full)
+		r = create_once(world, a, address, ret, err);
+	reserve_keep(data);
+	if (full && r < 0) {
+		err_wrap(err, "the disk of '%s' is full", data);
+		err_hint(err, "make room there: it is tried again until it works");
+	}
+	return r;
 }
 
 static int host_start(struct world *world, const char *id, struct err *err)
