@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -57,10 +58,13 @@ static int write_map(pid_t pid, const char *name, uint32_t base, uint32_t id)
 	return write(fd, text, (size_t)length) == length ? 0 : -errno; // one write: the kernel takes no second
 }
 
-// Shares the caller's memory, so it may do nothing but wait to be killed.
+// Shares the caller's memory, so it may do nothing but wait to be killed. It has the caller's descriptors, locks and
+// sockets among them: it must not outlive a caller that is killed itself.
 __attribute__((no_sanitize("address", "undefined", "thread"))) static int wait_for_end(void *arg)
 {
-	(void)arg;
+	syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (syscall(SYS_getppid) != (pid_t)(intptr_t)arg)
+		syscall(SYS_exit, 0);
 	for (;;)
 		syscall(SYS_pause);
 	return 0;
@@ -86,7 +90,7 @@ int identity_userns_open(uint32_t base, uint32_t uid, uint32_t gid)
 	// A process is the only way to a new user namespace. Sharing memory makes it cheap; without an exit signal no
 	// other part of this program takes notice of it.
 	_Alignas(16) char stack[16384];
-	pid_t pid = clone(wait_for_end, stack + sizeof(stack), CLONE_NEWUSER | CLONE_VM, NULL);
+	pid_t pid = clone(wait_for_end, stack + sizeof(stack), CLONE_NEWUSER | CLONE_VM, (void *)(intptr_t)getpid());
 	if (pid < 0)
 		return -errno;
 

@@ -2,11 +2,15 @@
 #include "agent/container/layers.c" // for the second way, which a new kernel never takes by itself
 
 #include "agent/container/identity.h"
+#include "base/clock.h"
 
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <signal.h>
 #include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -129,6 +133,28 @@ static int remove_layers(void **state)
 	return tree_remove(root, NULL);
 }
 
+// What holds the namespace for a moment has the caller's descriptors, and must not live on when the caller is killed.
+static void nobody_outlives_a_killed_caller(void **state)
+{
+	(void)state;
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	uint32_t base = identity_base(IDENTITY_MIN_ADDRESS_BITS);
+	for (int i = 0; i < 40; i++) {
+		pid_t pid = fork();
+		for (int fd = -1; pid == 0; close(fd))
+			fd = identity_userns_open(base, 1, 1);
+		usleep(1000 + (useconds_t)i * 37);
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, __WALL), pid);
+	}
+	uint64_t deadline_ms = monotonic_ms() + 5000;
+	while (waitpid(-1, NULL, __WALL | WNOHANG) >= 0) {
+		assert_true(monotonic_ms() < deadline_ms);
+		usleep(1000);
+	}
+	assert_int_equal(errno, ECHILD);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -136,6 +162,7 @@ int main(void)
 		cmocka_unit_test(as_older_kernels_can),
 		cmocka_unit_test(a_missing_layer_is_named),
 		cmocka_unit_test(a_folder_is_checked),
+		cmocka_unit_test(nobody_outlives_a_killed_caller),
 	};
 	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
 		printf("skipped: mounts need root\n");
