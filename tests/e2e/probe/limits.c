@@ -70,7 +70,7 @@ int limits(int pids, uint64_t scratch)
 	fork_until_refused(pids);
 	fill("fill_scratch", "/tmp/fill", scratch);
 	make_files("many_files", "/tmp", (int)(scratch / 4096 + 4096));
-	fill("fill_run", getuid() ? "/run/fill" : "/tmp/fill", getuid() ? 4 << 20 : scratch);
+	fill("fill_run", getuid() ? "/run/fill" : "/tmp/fill", scratch < 4 << 20 ? 4 << 20 : scratch); // in memory /run has 4 MiB
 	return failures != 0;
 }
 
