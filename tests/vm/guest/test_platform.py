@@ -132,8 +132,7 @@ def test_parts_die_and_the_app_runs_on(platform, app, part):
     after = wait_for("the instance", lambda: ready_again(platform, app), 60)
     assert (after["instance"], after["restarts"]) == (instance["instance"], instance["restarts"])
     assert init_pid(platform, after) == pid
-    said = platform.cli("run", app, "./probe", "exit", "3", check=False)
-    assert said.returncode == 3, said
+    wait_for("a command", lambda: platform.cli("run", app, "./probe", "exit", "3", check=False).returncode == 3)
 
 
 def serves(platform, app):
