@@ -67,49 +67,6 @@ int cli_list(struct cli *cli, const char *path, struct client_answer *answer)
 	return CLI_OK;
 }
 
-static void print_options(const struct cli_option *options)
-{
-	for (const struct cli_option *o = options; o && o->name; o++) {
-		char left[64];
-		snprintf(left, sizeof(left), "%s%c%s --%s%s%s", o->letter ? "-" : " ", o->letter ? o->letter : ' ',
-			 o->letter ? "," : " ", o->name, o->value ? " " : "", o->value ? o->value : "");
-		printf("  %-28s %s\n", left, o->help);
-	}
-}
-
-static void print_overview(FILE *to)
-{
-	const char *group = "";
-	fputs("Usage: dialtone COMMAND [ARGUMENT…] [OPTION…]\n", to);
-	for (const struct cli_command *const *c = cli_all(); *c; c++) {
-		if (!str_eq(group, (*c)->group))
-			fprintf(to, "\n%s:\n", (*c)->group);
-		group = (*c)->group;
-		fprintf(to, "  %-11s %s\n", (*c)->name, (*c)->summary);
-	}
-	fputs("\n'dialtone help COMMAND' says more about one. Every command takes -o json.\n", to);
-}
-
-void cli_help(const struct cli_command *command)
-{
-	if (!command) {
-		print_overview(stdout);
-		return;
-	}
-	printf("Usage: dialtone %s%s%s [OPTION…]\n\n%s.\n", command->name, *command->args ? " " : "", command->args,
-	       command->summary);
-	if (command->more)
-		printf("%s\n", command->more);
-	if (command->options) {
-		puts("\nOptions:");
-		print_options(command->options);
-	}
-	puts("\nCommon options:");
-	if (!command->offline)
-		print_options(cli_platform);
-	print_options(cli_common);
-}
-
 static void replace(char **to, const char *value)
 {
 	if (!value)
@@ -137,7 +94,7 @@ static int connect_platform(struct cli *cli)
 	return CLI_OK;
 }
 
-static const struct cli_command *find_command(const char *name)
+const struct cli_command *cli_find(const char *name)
 {
 	for (const struct cli_command *const *c = cli_all(); *c; c++)
 		if (str_eq((*c)->name, name))
@@ -151,7 +108,7 @@ static int run_command(struct cli *cli, int argc, char **argv)
 	if (status != CLI_OK)
 		return status;
 	if (cli_get(cli, "help")) {
-		cli_help(cli->command);
+		cli_help(cli, cli->command);
 		return CLI_OK;
 	}
 	if (!cli->command->offline)
@@ -163,22 +120,13 @@ static int run_command(struct cli *cli, int argc, char **argv)
 	return status;
 }
 
-int command_help(struct cli *cli)
-{
-	const struct cli_command *about = cli->n_args ? find_command(cli->args[0]) : NULL;
-	if (cli->n_args && !about)
-		return cli_unknown_command(&(struct cli){ 0 }, cli->args[0]);
-	cli_help(about);
-	return CLI_OK;
-}
-
 int cli_main(int argc, char **argv, const struct cli_command *more)
 {
 	struct cli cli = { 0 };
 	log_quiet();
 	gather(more);
 	if (argc < 2) {
-		print_overview(stderr);
+		cli_overview(stderr);
 		return CLI_USAGE;
 	}
 	cli_set_errors_as_json(cli_wants_json(argc - 1, argv + 1));
@@ -187,7 +135,7 @@ int cli_main(int argc, char **argv, const struct cli_command *more)
 		word = "help";
 	else if (str_eq(word, "--version"))
 		word = "version";
-	cli.command = find_command(word);
+	cli.command = cli_find(word);
 	if (!cli.command)
 		return cli_unknown_command(&cli, word);
 	return run_command(&cli, argc - 2, argv + 2);

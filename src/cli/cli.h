@@ -116,5 +116,8 @@ bool cli_wants_json(int argc, char **argv);
 // A command that nobody has; says which one is near. CLI_USAGE.
 int cli_unknown_command(const struct cli *cli, const char *word);
 
-// Prints the words of the help for one command or, with NULL, of all.
-void cli_help(const struct cli_command *command);
+const struct cli_command *cli_find(const char *name); // NULL: there is none
+
+// Prints the help for one command or, with NULL, of all; with -o json the table that it is made of.
+void cli_help(const struct cli *cli, const struct cli_command *about);
+void cli_overview(FILE *to);

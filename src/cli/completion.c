@@ -1,6 +1,9 @@
 #include "cli/commands.h"
+#include "cli/output.h"
 
 #include "base/str.h"
+
+#include <assert.h>
 
 static bool takes_app(const struct cli_command *c)
 {
@@ -12,50 +15,49 @@ static bool takes_folder(const struct cli_command *c)
 	return str_starts(c->args, "[DIR]");
 }
 
-static void print_names(bool (*which)(const struct cli_command *c), const char *between)
+static void print_names(FILE *to, bool (*which)(const struct cli_command *c), const char *between)
 {
 	const char *before = "";
 	for (const struct cli_command *const *c = cli_all(); *c; c++) {
 		if (which && !which(*c))
 			continue;
-		printf("%s%s", before, (*c)->name);
+		fprintf(to, "%s%s", before, (*c)->name);
 		before = between;
 	}
 }
 
-static void print_options(const struct cli_option *options)
+static void print_options(FILE *to, const struct cli_option *options)
 {
 	for (const struct cli_option *o = options; o && o->name; o++)
-		printf(" --%s", o->name);
+		fprintf(to, " --%s", o->name);
 }
 
 // The words are put there in the shape that bash, and zsh with bashcompinit, take.
-static void print_bash(void)
+static void print_bash(FILE *to)
 {
 	fputs("_dialtone() {\n"
 	      "    local word=${COMP_WORDS[COMP_CWORD]} words=\n"
 	      "    COMPREPLY=()\n"
 	      "    if [ \"$COMP_CWORD\" = 1 ]; then\n"
 	      "        words='",
-	      stdout);
-	print_names(NULL, " ");
-	fputs("'\n    elif [[ $word == -* ]]; then\n        case ${COMP_WORDS[1]} in\n", stdout);
+	      to);
+	print_names(to, NULL, " ");
+	fputs("'\n    elif [[ $word == -* ]]; then\n        case ${COMP_WORDS[1]} in\n", to);
 	for (const struct cli_command *const *c = cli_all(); *c; c++) {
-		printf("        %s) words='", (*c)->name);
-		print_options((*c)->options);
-		print_options((*c)->offline ? NULL : cli_platform);
-		print_options(cli_common);
-		fputs("' ;;\n", stdout);
+		fprintf(to, "        %s) words='", (*c)->name);
+		print_options(to, (*c)->options);
+		print_options(to, (*c)->offline ? NULL : cli_platform);
+		print_options(to, cli_common);
+		fputs("' ;;\n", to);
 	}
-	fputs("        esac\n    elif [ \"$COMP_CWORD\" = 2 ]; then\n        case ${COMP_WORDS[1]} in\n        ",
-	      stdout);
-	print_names(takes_app, "|");
-	fputs(") words=$(dialtone apps 2>/dev/null | awk 'NR > 1 { print $1 }') ;;\n        ", stdout);
-	print_names(takes_folder, "|");
+	fputs("        esac\n    elif [ \"$COMP_CWORD\" = 2 ]; then\n        case ${COMP_WORDS[1]} in\n        ", to);
+	print_names(to, takes_app, "|");
+	fputs(") words=$(dialtone apps 2>/dev/null | awk 'NR > 1 { print $1 }') ;;\n        ", to);
+	print_names(to, takes_folder, "|");
 	fputs(") COMPREPLY=($(compgen -d -- \"$word\")); return ;;\n"
 	      "        help) words='",
-	      stdout);
-	print_names(NULL, " ");
+	      to);
+	print_names(to, NULL, " ");
 	fputs("' ;;\n"
 	      "        completion) words='bash zsh fish' ;;\n"
 	      "        stack|runtime) words=build ;;\n"
@@ -64,65 +66,86 @@ static void print_bash(void)
 	      "    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
 	      "}\n"
 	      "complete -F _dialtone dialtone\n",
-	      stdout);
+	      to);
 }
 
 // In single quotes of fish only \ and ' mean something.
-static void print_quoted(const char *text)
+static void print_quoted(FILE *to, const char *text)
 {
-	putchar('\'');
+	putc('\'', to);
 	for (; *text; text++) {
 		if (*text == '\'' || *text == '\\')
-			putchar('\\');
-		putchar(*text);
+			putc('\\', to);
+		putc(*text, to);
 	}
-	putchar('\'');
+	putc('\'', to);
 }
 
-static void print_fish_options(const char *command, const struct cli_option *options)
+static void print_fish_options(FILE *to, const char *command, const struct cli_option *options)
 {
 	for (const struct cli_option *o = options; o && o->name; o++) {
-		printf("complete -c dialtone -n '__fish_seen_subcommand_from %s' -l %s", command, o->name);
+		fprintf(to, "complete -c dialtone -n '__fish_seen_subcommand_from %s' -l %s", command, o->name);
 		if (o->letter)
-			printf(" -s %c", o->letter);
-		fputs(o->value ? " -r -d " : " -d ", stdout);
-		print_quoted(o->help);
-		putchar('\n');
+			fprintf(to, " -s %c", o->letter);
+		fputs(o->value ? " -r -d " : " -d ", to);
+		print_quoted(to, o->help);
+		putc('\n', to);
 	}
 }
 
-static void print_fish(void)
+static void print_fish(FILE *to)
 {
-	puts("complete -c dialtone -f");
+	fputs("complete -c dialtone -f\n", to);
 	for (const struct cli_command *const *c = cli_all(); *c; c++) {
-		printf("complete -c dialtone -n __fish_use_subcommand -a %s -d ", (*c)->name);
-		print_quoted((*c)->summary);
-		putchar('\n');
-		print_fish_options((*c)->name, (*c)->options);
-		print_fish_options((*c)->name, (*c)->offline ? NULL : cli_platform);
-		print_fish_options((*c)->name, cli_common);
+		fprintf(to, "complete -c dialtone -n __fish_use_subcommand -a %s -d ", (*c)->name);
+		print_quoted(to, (*c)->summary);
+		putc('\n', to);
+		print_fish_options(to, (*c)->name, (*c)->options);
+		print_fish_options(to, (*c)->name, (*c)->offline ? NULL : cli_platform);
+		print_fish_options(to, (*c)->name, cli_common);
 	}
-	fputs("complete -c dialtone -n '__fish_seen_subcommand_from ", stdout);
-	print_names(takes_app, " ");
-	puts("' -a \"(dialtone apps 2>/dev/null | awk 'NR > 1 { print \\$1 }')\"");
-	fputs("complete -c dialtone -n '__fish_seen_subcommand_from ", stdout);
-	print_names(takes_folder, " ");
-	puts("' -a '(__fish_complete_directories)'\n"
-	     "complete -c dialtone -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n"
-	     "complete -c dialtone -n '__fish_seen_subcommand_from stack runtime' -a build");
+	fputs("complete -c dialtone -n '__fish_seen_subcommand_from ", to);
+	print_names(to, takes_app, " ");
+	fputs("' -a \"(dialtone apps 2>/dev/null | awk 'NR > 1 { print \\$1 }')\"\n", to);
+	fputs("complete -c dialtone -n '__fish_seen_subcommand_from ", to);
+	print_names(to, takes_folder, " ");
+	fputs("' -a '(__fish_complete_directories)'\n"
+	      "complete -c dialtone -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n"
+	      "complete -c dialtone -n '__fish_seen_subcommand_from stack runtime' -a build\n",
+	      to);
+}
+
+static void print_script(FILE *to, const char *shell)
+{
+	if (str_eq(shell, "zsh"))
+		fputs("autoload -U +X compinit && compinit -u\nautoload -U +X bashcompinit && bashcompinit\n", to);
+	if (str_eq(shell, "fish"))
+		print_fish(to);
+	else
+		print_bash(to);
+}
+
+static int print_as_json(const char *shell)
+{
+	AUTO_FREE char *script = NULL;
+	size_t n;
+	FILE *to = open_memstream(&script, &n);
+	assert(to);
+	print_script(to, shell);
+	fclose(to);
+	json_t *json = json_pack("{s:s, s:s}", "shell", shell, "script", script);
+	print_json(json);
+	json_decref(json);
+	return CLI_OK;
 }
 
 int command_completion(struct cli *cli)
 {
 	const char *shell = cli->args[0];
-	if (str_eq(shell, "fish")) {
-		print_fish();
-		return CLI_OK;
-	}
-	if (str_eq(shell, "zsh"))
-		puts("autoload -U +X compinit && compinit -u\nautoload -U +X bashcompinit && bashcompinit");
-	else if (!str_eq(shell, "bash"))
+	if (!str_eq(shell, "bash") && !str_eq(shell, "zsh") && !str_eq(shell, "fish"))
 		return cli_usage(cli, "there is a completion for bash, zsh and fish, not for '%s'", shell);
-	print_bash();
+	if (cli->json)
+		return print_as_json(shell);
+	print_script(stdout, shell);
 	return CLI_OK;
 }

@@ -1,4 +1,5 @@
 // `run` and `exec`: a command in a container, joined to this terminal over dialtone-stream (ARCHITECTURE.md).
+#include "cli/chunks.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/wait.h"
@@ -26,9 +27,10 @@ struct session {
 	int socket;
 	bool tty, input_open, raw;
 	struct termios before;
-	struct buf in;  // from the socket, not yet a whole frame
-	struct buf out; // frames to be sent: never waited for, since the other end may wait for us to read
-	int status;     // what to exit with; -1: not known yet
+	struct buf in;       // from the socket, not yet a whole frame
+	struct buf out;      // frames to be sent: never waited for, since the other end may wait for us to read
+	int status;          // what to exit with; -1: not known yet
+	struct chunks *json; // NULL: output is passed on as it is
 };
 
 static int send_frame(struct session *s, enum channel channel, const void *bytes, size_t n)
@@ -72,14 +74,17 @@ static void take_control(struct session *s, const char *bytes, size_t n)
 {
 	json_t *control = json_loadb(bytes, n, 0, NULL);
 	const char *error = json_string_value(json_object_get(control, "error"));
+	const json_t *exit = json_object_get(control, "exit");
+	if (error || json_is_integer(exit))
+		s->status = json_is_integer(exit) ? (int)(json_integer_value(exit) & 255) : CLI_FAILED;
 	if (error) {
 		struct err err = { 0 };
 		err_set(&err, -EIO, "%s", error);
 		err_hint(&err, "%s", get_text(control, "hint"));
-		s->status = cli_fail(NULL, &err);
+		cli_report(s->status, &err, NULL, NULL, NULL);
+	} else if (json_is_integer(exit) && s->json) {
+		chunks_end(s->json, s->status);
 	}
-	if (json_is_integer(json_object_get(control, "exit")))
-		s->status = (int)(json_integer_value(json_object_get(control, "exit")) & 255);
 	json_decref(control);
 }
 
@@ -96,7 +101,9 @@ static int take_frames(struct session *s)
 		if (buf_len(&s->in) < FRAME_HEAD + length)
 			return 0;
 		const char *bytes = frame + FRAME_HEAD;
-		if (frame[0] == CHANNEL_OUT)
+		if (s->json && (frame[0] == CHANNEL_OUT || frame[0] == CHANNEL_ERR))
+			chunks_print(s->json, frame[0] == CHANNEL_ERR, bytes, length);
+		else if (frame[0] == CHANNEL_OUT)
 			write_all(STDOUT_FILENO, bytes, length);
 		else if (frame[0] == CHANNEL_ERR)
 			write_all(STDERR_FILENO, bytes, length);
@@ -204,14 +211,18 @@ static int join(struct cli *cli, struct session *s)
 
 static bool wants_tty(struct cli *cli)
 {
-	if (cli_get(cli, "no-tty"))
+	if (cli->json || cli_get(cli, "no-tty"))
 		return false;
 	return cli_get(cli, "tty") || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
 }
 
 static int run_stream(struct cli *cli, const char *path)
 {
+	if (cli->json && cli_get(cli, "tty"))
+		return cli_usage(cli, "a terminal's output is no JSON: leave out --tty or -o json");
+	CLEANUP(chunks_clear) struct chunks chunks = CHUNKS_INIT;
 	struct session s = {
+		.json = cli->json ? &chunks : NULL,
 		.tty = wants_tty(cli),
 		.input_open = true,
 		.in = BUF_INIT(FRAME_MAX * 2),
@@ -249,7 +260,8 @@ static bool matches(const json_t *instance, const char *process, const char *wan
 	for (size_t i = 0; i < ARRAY_LEN(running); i++)
 		runs = runs || str_eq(get_text(instance, "state"), running[i]);
 	if (!wanted) // not one that is about to go
-		return runs && str_eq(get_text(instance, "want"), "run") && str_eq(get_text(instance, "process"), process);
+		return runs && str_eq(get_text(instance, "want"), "run") &&
+		       str_eq(get_text(instance, "process"), process);
 	uint64_t index;
 	if (parse_u64(wanted, 100000, &index) == 0)
 		return runs && str_eq(get_text(instance, "process"), process) && get_number(instance, "index") == index;

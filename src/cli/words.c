@@ -193,12 +193,14 @@ bool cli_wants_json(int argc, char **argv)
 int cli_words(struct cli *cli, int argc, char **argv)
 {
 	int status = sort_words(cli, argc, argv);
-	if (status != CLI_OK || cli_get(cli, "help"))
+	if (status != CLI_OK)
 		return status;
 	cli->json = str_eq(cli_get(cli, "output"), "json");
 	cli_set_errors_as_json(cli->json);
 	cli->quiet = cli->json || cli_get(cli, "quiet");
 	cli->colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR") && !str_eq(getenv("TERM"), "dumb");
+	if (cli_get(cli, "help"))
+		return CLI_OK;
 	status = check_options(cli);
 	return status == CLI_OK ? check_arguments(cli) : status;
 }

@@ -1,11 +1,12 @@
 """The day-to-day verbs on a running app, and the shape of their JSON."""
+import json
 import os
 import select
 import subprocess
 
 import pytest
 
-from lab import APPS, DIALTONE, wait_for
+from lab import APPS, DIALTONE, run, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -18,39 +19,113 @@ def app(platform, tmp_path_factory):
     return "verbs"
 
 
+APP = {"name", "uid", "tenant", "environment", "spec", "release", "stopped", "state", "urls", "processes", "revision"}
+
+# What a set names is in the answer; a list stands for a list that is not empty, each of whose items has this shape.
 SHAPES = {
     ("apps",): {"items": [{"name", "state", "release", "processes", "urls", "updated_ms"}]},
-    ("app", "verbs"): {"name", "uid", "tenant", "environment", "spec", "release", "stopped", "state", "urls", "processes",
-                       "revision"},
+    ("app", "verbs"): APP,
     ("ps", "verbs"): {"items": [{"instance", "process", "index", "node", "release", "state", "address", "restarts",
                                  "started_ms"}]},
     ("releases", "verbs"): {"items": [{"release", "artifact", "created_ms", "by", "reason", "spec", "current"}]},
     ("events", "verbs"): {"items": [{"at_ms", "type", "message"}]},
     ("audit",): {"items": [{"at_ms", "who", "from", "action", "outcome"}]},
-    ("why", "verbs"): {"app", "state", "summary", "missing", "exits", "probes", "hints"},
+    ("why", "verbs"): {"": {"app", "state", "summary", "missing", "exits", "probes", "hints", "nodes"},
+                       "routes": [{"host", "path", "instances"}]},
     ("nodes",): {"items": [{"name", "state", "memory_bytes", "cpu_millis"}]},
-    ("stacks",): {"items": [{"name", "version", "layers"}]},
-    ("runtimes",): {"items": [{"name", "version", "layers"}]},
+    ("stacks",): {"items": [{"name", "version", "layers", "shell"}]},
+    ("runtimes",): {"items": [{"name", "version", "layers", "build_ready"}]},
     ("status",): {"platform", "nodes", "apps", "instances", "store"},
     ("env", "verbs"): {"COLOUR"},
     ("version",): {"version"},
     ("doctor",): {"items": [{"state", "what", "detail"}]},
+    ("help",): {"items": [{"name", "args", "summary", "options"}]},
+    ("help", "push"): {"": {"name", "args", "summary"}, "options": [{"name", "letter", "value", "help"}]},
+    ("push", "--help"): {"": {"name", "args", "summary"}, "options": [{"name", "letter", "value", "help"}]},
+    ("completion", "fish"): {"shell", "script"},
 }
+
+
+def check_shape(answer, shape):
+    for key, fields in ({"": shape} if isinstance(shape, set) else shape).items():
+        if isinstance(fields, set):
+            assert fields <= set(answer), fields - set(answer)
+            continue
+        assert answer[key], f"{key} is empty"
+        for item in answer[key]:
+            assert fields[0] <= set(item), fields[0] - set(item)
 
 
 @pytest.mark.parametrize("words", SHAPES, ids=" ".join)
 def test_json_has_its_shape(platform, app, words):
-    answer, shape = platform.json(*words), SHAPES[words]
-    if isinstance(shape, set):
-        assert shape <= set(answer), shape - set(answer)
-        return
-    for key, (fields,) in shape.items():
-        assert answer[key], f"{key} is empty"
-        for item in answer[key]:
-            assert fields <= set(item), fields - set(item)
+    check_shape(platform.json(*words), SHAPES[words])
 
 
-@pytest.mark.parametrize("words", [w for w in SHAPES if w != ("version",)], ids=" ".join)
+def test_json_of_changes_has_its_shape(platform, tmp_path):
+    subprocess.run(["gcc", "-O2", "-static", "-o", tmp_path / "hello", APPS / "hello-c" / "hello.c"], check=True)
+    manifest = "name: shapes\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n"
+    (tmp_path / "dialtone.yaml").write_text(manifest)
+    check_shape(platform.json("plan", tmp_path), {"": {"changed"}, "changes": [{"path"}]})
+    check_shape(platform.json("push", tmp_path), APP | {"changed"})
+    for words in (("env", "shapes", "A=b"), ("rollback", "shapes"), ("scale", "shapes", "web=2"), ("stop", "shapes"), ("start", "shapes"),
+                  ("restart", "shapes")):
+        check_shape(platform.json(*words), APP)
+    (tmp_path / "dialtone.yaml").write_text(manifest + "env:\n  A: c\n")
+    check_shape(platform.json("plan", tmp_path), {"": {"changed"}, "changes": [{"path", "after"}]})
+    wait_for("a node that refuses", lambda: refused(platform))
+    check_shape(platform.json("delete", "shapes", "--yes"), {"name", "deleted"})
+
+
+def refused(platform):
+    """Asks for more than the node has; returns whether `why` says so."""
+    platform.cli("scale", "shapes", "web=1000", "--no-wait")
+    answer = platform.json("why", "shapes")
+    if not answer["nodes"]:
+        return False
+    check_shape(answer, {"": {"app", "state", "summary", "hints"}, "nodes": [{"node", "refused"}],
+                         "missing": [{"process", "wanted", "ready", "detail"}]})
+    return True
+
+
+def test_json_of_logs_is_an_object_a_line(platform, app):
+    platform.get(app, "/log/3")
+    wait_for("the lines", lambda: "line 2 of 3" in platform.cli("logs", app).stdout)
+    lines = [json.loads(line) for line in platform.cli("logs", app, "-o", "json").stdout.splitlines()]
+    assert lines
+    for line in lines:
+        check_shape(line, {"type", "at_ms", "process", "index", "instance", "stream", "text"})
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_json_of_what_is_run(platform, app, verb):
+    """Each line is an object, no character is cut in two, and the last one has the status."""
+    script = r"printf '\303'; sleep 0.3; printf '\251\000\377'; echo bad >&2; printf '\342\202'; exit 3"
+    said = platform.cli(verb, "-o", "json", app, "sh", "-c", script, check=False)
+    lines = [json.loads(line) for line in said.stdout.splitlines()]
+    assert said.returncode == 3 and lines.pop() == {"type": "exit", "exit": 3} and not said.stderr
+    assert {line["type"] for line in lines} == {"output"}
+    text = {stream: "".join(line["text"] for line in lines if line["stream"] == stream) for stream in ("out", "err")}
+    assert text == {"out": "\u00e9\0\ufffd\ufffd\ufffd", "err": "bad\n"}
+    said = platform.cli(verb, "-o", "json", app, "nothere", check=False)
+    assert said.returncode == json.loads(said.stderr)["exit"] == 127 and not said.stdout
+    assert platform.cli(verb, "-o", "json", "--tty", app, "true", check=False).returncode == 2
+
+
+def test_json_of_builds_has_its_shape(platform, tmp_path):
+    """A stack and a recipe of one's own over it, both made of files alone."""
+    shipped, own = tmp_path / "share" / "stacks", tmp_path / "own"
+    shipped.mkdir(parents=True)
+    own.mkdir()
+    (shipped / "tiny.yaml").write_text("kind: stack\nname: tiny\nversion: '1'\nfiles: {/etc/motd: hello}\n")
+    (own / "lang.yaml").write_text("kind: runtime\nname: lang\nversion: '2'\nover: tiny@1\nfiles: {/usr/bin/lang: x}\n")
+    env = {**platform.env, "DIALTONE_SHARE": str(tmp_path / "share")}
+    for words in (("runtime", "build", "./lang.yaml"), ("stack", "build", "tiny")):
+        said = run(*platform.inside(DIALTONE, *words, "--cache", tmp_path / "cache", "-o", "json"), env=env, cwd=own)
+        check_shape(json.loads(said.stdout), {"name", "version", "digest", "built"})
+    assert not json.loads(said.stdout)["built"]  # tiny was, for lang
+
+
+@pytest.mark.parametrize("words", [w for w in SHAPES if w[0] not in ("version", "completion")], ids=" ".join)
 def test_tables_are_for_people(platform, app, words):
     said = platform.cli(*words, check=False)
     assert said.stdout.strip() and "\033" not in said.stdout and "(null)" not in said.stdout
