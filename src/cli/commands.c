@@ -81,7 +81,7 @@ const struct cli_command cli_commands[] = {
 	{ "env", "APP [NAME=VALUE…]", "Show or change environment variables; a change makes a release", "Applications", 1,
 	  NO_LIMIT, env_options, command_env, false, false },
 	{ "releases", "APP", "List the releases", "Applications", 1, 1, NULL, command_releases, false, false },
-	{ "rollback", "APP [RELEASE]", "Go back to an earlier release (default: the one before)", "Applications", 1, 2,
+	{ "rollback", "APP [RELEASE]", "Go back to an earlier release (default: the last one that came up)", "Applications", 1, 2,
 	  wait_options, command_rollback, false, false },
 	{ "why", "APP", "Explain the state: what is missing, who refused, last exits, probes", "Finding out", 1, 1, NULL,
 	  command_why, false, false },

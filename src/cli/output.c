@@ -167,7 +167,7 @@ void local_time_text(uint64_t unix_ms, char text[SHORT_TEXT_SIZE])
 
 const char *colour_of_state(const struct cli *cli, const char *state)
 {
-	static const char *const good[] = { "ready", "running", "ok", "up", "allowed", "done" };
+	static const char *const good[] = { "ready", "running", "ok", "up", "allowed", "done", "completed" };
 	static const char *const bad[] = { "failing", "failed", "backoff", "lost", "denied", "down", "unready" };
 	static const char *const calm[] = { "stopped" };
 	if (!cli->colour)
@@ -229,6 +229,11 @@ static void status_words(unsigned status, char *text, size_t size)
 		snprintf(text, size, "exit status %u (signal %u, %s)", status, status - 128, strsignal((int)status - 128));
 	else
 		snprintf(text, size, "exit status %u", status);
+}
+
+const char *done_words(const json_t *app)
+{
+	return str_eq(get_text(app, "state"), "completed") ? "has completed" : "serves";
 }
 
 void exit_words(const json_t *exit, char *text, size_t size)

@@ -36,5 +36,8 @@ bool get_flag(const json_t *object, const char *key);
 // Prints text with control bytes other than tab made visible as \xNN, so that no log line can drive the terminal.
 void print_safe(FILE *to, const char *text);
 
+// What a change of an application came to: "serves", or "has completed".
+const char *done_words(const json_t *app);
+
 // "exit status 1", "killed by signal 9 (out of memory)", from a report's exit object.
 void exit_words(const json_t *exit, char *text, size_t size);

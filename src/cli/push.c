@@ -167,7 +167,7 @@ static int print_result(struct cli *cli, const char *name, bool changed)
 	if (!changed)
 		printf("%s is unchanged, release %u\n", name, (unsigned)get_number(answer.json, "release"));
 	else
-		printf("%s %s release %u\n", name, cli_get(cli, "no-wait") ? "will run" : "serves",
+		printf("%s %s release %u\n", name, cli_get(cli, "no-wait") ? "will run" : done_words(answer.json),
 		       (unsigned)get_number(answer.json, "release"));
 	size_t i;
 	json_t *url;

@@ -12,7 +12,7 @@ int command_releases(struct cli *cli)
 	if (status != CLI_OK || cli->json)
 		return status != CLI_OK ? status : print_json(answer.json);
 
-	static const char *const titles[] = { "release", "made", "by", "runtime", "artifact", "reason", NULL };
+	static const char *const titles[] = { "release", "came up", "made", "by", "runtime", "artifact", "reason", NULL };
 	struct listing *t = listing_new(cli, titles);
 	size_t i;
 	json_t *release;
@@ -21,6 +21,7 @@ int command_releases(struct cli *cli)
 		age_text(get_number(release, "created_ms"), age);
 		const char *artifact = get_text(release, "artifact");
 		listing_cell(t, "%u%s", (unsigned)get_number(release, "release"), get_flag(release, "current") ? " *" : "");
+		listing_cell(t, "%s", get_flag(release, "came_up") ? "yes" : "no");
 		listing_cell(t, "%s ago", age);
 		listing_cell(t, "%s", get_text(release, "by"));
 		listing_cell(t, "%s", get_text(json_object_get(release, "spec"), "runtime"));

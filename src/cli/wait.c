@@ -111,7 +111,8 @@ static enum verdict judge(const struct wait *w, const json_t *app)
 		return FAILED;
 	if (get_flag(app, "stopped"))
 		return str_eq(state, "stopped") && !any_running(app) ? SETTLED : GOING_ON;
-	return str_eq(state, "running") && !json_is_object(rollout) ? SETTLED : GOING_ON;
+	bool well = str_eq(state, "running") || str_eq(state, "completed");
+	return well && !json_is_object(rollout) ? SETTLED : GOING_ON;
 }
 
 static void show(const struct cli *cli, const json_t *app)

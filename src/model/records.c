@@ -67,6 +67,7 @@ static const struct field release_items[] = {
 	FIELD_LIST(release, base_env, base_env_count, FIELD_MAP, OPTIONAL, 200, .of = &env_value_fields,
 		   .check = check_env_name),
 	FIELD(release, shell, FIELD_BOOL, OPTIONAL, 0, 1),
+	FIELD(release, came_up, FIELD_BOOL, OPTIONAL, 0, 1),
 	FIELD(release, spec, FIELD_OBJECT, OPTIONAL, 0, 0, .of = &spec_fields),
 };
 const struct fields release_fields = FIELDS(release, release_items, "Release");

@@ -43,7 +43,8 @@ struct release {
 	uint32_t layer_count;
 	struct pair *base_env; // from stack and runtime (PATH …), below the spec's own
 	uint32_t base_env_count;
-	bool shell; // the stack has /bin/sh
+	bool shell;   // the stack has /bin/sh
+	bool came_up; // all its instances were ready at some time
 	struct spec spec;
 };
 FIELDS_OBJECT(release)

@@ -54,6 +54,7 @@ void app_release_commit(struct request *rq, struct app_entry *entry, struct rele
 	}
 	release->number = release_next(rq->server, entry, entry->key);
 	release->created_ms = realtime_ms();
+	release->came_up = false;
 	set_text(&release->by, rq->who.name);
 	set_text(&release->reason, reason);
 	struct app app;

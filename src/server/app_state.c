@@ -25,6 +25,26 @@ enum rollout app_rollout(const struct app_entry *app)
 	return worst;
 }
 
+static bool has_completed(const struct placement_entry *p)
+{
+	const struct exit_status *exit = p->actual.exit;
+	return p->record.want == WANT_RUN && p->heard && p->actual.state == INSTANCE_STOPPED && exit &&
+	       !exit->unknown && !exit->oom && !exit->signal && !exit->status;
+}
+
+// Something ended as it should, and nothing runs.
+static bool is_completed(const struct app_entry *app)
+{
+	bool completed = false;
+	const struct placement_entry *p;
+	LIST_EACH(p, &app->placements, of_app) {
+		if (p->record.want == WANT_RUN && p->heard && p->actual.state == INSTANCE_READY)
+			return false;
+		completed = completed || has_completed(p);
+	}
+	return completed;
+}
+
 enum app_state app_state(const struct app_entry *app)
 {
 	if (app->app.stopped)
@@ -37,7 +57,7 @@ enum app_state app_state(const struct app_entry *app)
 		break;
 	case ROLLOUT_DONE:
 	case ROLLOUT_STOPPED:
-		return APP_RUNNING;
+		return is_completed(app) ? APP_COMPLETED : APP_RUNNING;
 	}
 	const struct placement_entry *p;
 	LIST_EACH(p, &app->placements, of_app)
@@ -57,6 +77,7 @@ struct process_counts app_counts(const struct app_entry *app, const char *proces
 			counts.running++;
 		if (p->record.want == WANT_RUN && p->actual.state == INSTANCE_READY)
 			counts.ready++;
+		counts.completed += p->record.release == app->app.release && has_completed(p);
 	}
 	return counts;
 }
@@ -107,6 +128,19 @@ char *instance_cause(const struct placement_entry *p)
 	else
 		buf_addf(&out, "is %s%s%.500s", instance_state_name(actual->state), actual->message ? ": " : "",
 			 actual->message ? actual->message : "");
+	return buf_take(&out);
+}
+
+char *instance_loop(const struct placement_entry *p, uint64_t now_ms)
+{
+	enum { RECENT_MS = 60000 };
+	const struct instance_report *actual = &p->actual;
+	if (actual->restarts < 2 || !actual->exit || actual->exit->at_ms + RECENT_MS < now_ms)
+		return NULL;
+	AUTO_BUF struct buf out = BUF_INIT(4096);
+	buf_addf(&out, "%s.%u does not stay up: %u restarts; it last ", p->record.process, p->record.index,
+		 actual->restarts);
+	add_exit(&out, actual->exit);
 	return buf_take(&out);
 }
 

@@ -3,7 +3,7 @@
 
 #include "server/replica.h"
 
-enum app_state { APP_RUNNING, APP_STARTING, APP_UPDATING, APP_FAILING, APP_STOPPED };
+enum app_state { APP_RUNNING, APP_STARTING, APP_UPDATING, APP_FAILING, APP_STOPPED, APP_COMPLETED };
 
 // True when the last plan was made from the app as it is now.
 bool app_is_planned(const struct app_entry *app);
@@ -14,6 +14,7 @@ enum app_state app_state(const struct app_entry *app);
 
 struct process_counts {
 	uint32_t ready, running; // wanted to run and ready; on a node, from start to end
+	uint32_t completed;      // wanted to run, and ended well, for good by its restart policy
 };
 struct process_counts app_counts(const struct app_entry *app, const char *process);
 
@@ -22,6 +23,9 @@ uint32_t app_old_release(const struct app_entry *app);
 
 // What is wrong with an instance, in one line, or what it is waiting for. Heap; never NULL.
 char *instance_cause(const struct placement_entry *p);
+
+// How an instance that ended again and again does so, in one line; NULL when it does not, or not any more. Heap.
+char *instance_loop(const struct placement_entry *p, uint64_t now_ms);
 
 // The rollout in one line. Heap; never NULL.
 char *app_detail(const struct app_entry *app);

@@ -33,7 +33,8 @@ static void add_processes(const struct app_entry *app, struct app_view *view)
 			(struct process_view){ .name = spec->processes[i].name,
 					       .wanted = app_wanted(&app->app, spec->processes[i].name),
 					       .ready = counts.ready,
-					       .running = counts.running };
+					       .running = counts.running,
+					       .completed = counts.completed };
 	}
 }
 
@@ -216,6 +217,7 @@ json_t *release_json(const struct release *release, const struct app_entry *app)
 		.reason = release->reason,
 		.spec = release->spec,
 		.current = release->number == app->app.release,
+		.came_up = release->came_up,
 	};
 	return release_view_write(&view);
 }

@@ -6,6 +6,7 @@
 #include "server/app_state.h"
 #include "server/control_private.h"
 #include "server/events.h"
+#include "server/release.h"
 #include "server/snapshot.h"
 
 enum { BATCH_OPS = 90, RETRY_MS = 1000 };
@@ -121,6 +122,8 @@ static void note_app(struct server *server, const struct snapshot *s, const stru
 	if (same)
 		return;
 	server->control.routes_dirty = true;
+	if (app_rollout(app) == ROLLOUT_DONE)
+		release_note_up(server, app);
 	announce(server, app);
 	if (!list_empty(&app->watches) && list_empty(&app->changed))
 		list_append(&server->replica.changed_apps, &app->changed);

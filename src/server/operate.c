@@ -19,7 +19,7 @@ static const struct field scale_items[] = {
 const struct fields scale_fields = FIELDS(scale, scale_items, "Scale");
 
 static const struct field rollback_items[] = {
-	FIELD(rollback, release, FIELD_U32, OPTIONAL, 0, 99999999, .about = "whose content to take; 0: the one before"),
+	FIELD(rollback, release, FIELD_U32, OPTIONAL, 0, 99999999, .about = "whose content to take; 0: the last one before that came up"),
 };
 const struct fields rollback_fields = FIELDS(rollback, rollback_items, "Rollback");
 
@@ -193,18 +193,10 @@ void apps_restart(struct request *rq)
 
 // ---- rollback
 
-static uint32_t release_before(struct request *rq, struct app_entry *entry)
-{
-	for (uint32_t number = entry->app.release; number > 1; number--)
-		if (replica_release(&rq->server->replica, entry, number - 1))
-			return number - 1;
-	return 0;
-}
-
 static const struct release *rollback_target(struct request *rq, struct app_entry *entry)
 {
 	const struct rollback *asked = rq->object;
-	uint32_t number = asked->release ? asked->release : release_before(rq, entry);
+	uint32_t number = asked->release ? asked->release : release_to_return_to(&rq->server->replica, entry);
 	const struct release *release = number ? replica_release(&rq->server->replica, entry, number) : NULL;
 	if (release && str_eq(release->app_uid, entry->app.uid))
 		return release;

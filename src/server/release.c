@@ -242,6 +242,41 @@ void release_put(struct store_txn *txn, const struct app_entry *entry, const str
 	store_txn_delete(txn, old);
 }
 
+// ---- which of them came up
+
+uint32_t release_to_return_to(struct replica *replica, struct app_entry *app)
+{
+	uint32_t before = 0;
+	for (uint32_t number = app->app.release; number-- > 1;) {
+		const struct release *release = replica_release(replica, app, number);
+		if (!release || !str_eq(release->app_uid, app->app.uid))
+			continue;
+		if (release->came_up)
+			return number;
+		before = before ? before : number;
+	}
+	return before;
+}
+
+static void noted(void *arg UNUSED, const struct store_answer *answer UNUSED)
+{
+	// What was not written is noted again after the next start.
+}
+
+void release_note_up(struct server *server, struct app_entry *app)
+{
+	struct release *release = replica_release_kept(&server->replica, app, app->app.release);
+	if (!release || release->came_up)
+		return;
+	release->came_up = true;
+	AUTO_FREE char *key = release_key(release, release->number);
+	AUTO_FREE char *text = release_text(release);
+	struct store_txn *txn = store_txn_new();
+	store_txn_if_exists(txn, key);
+	store_txn_put(txn, key, text, strlen(text));
+	store_commit(server->store, txn, noted, NULL);
+}
+
 static json_t *item(const struct record *record, const void *arg)
 {
 	const struct app_entry *app = arg;

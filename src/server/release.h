@@ -1,5 +1,5 @@
 // Releases: put together from a spec, an artifact and what stack and runtime are at the moment; numbered; never
-// changed.
+// changed but for the note that it came up.
 #pragma once
 
 #include "server/replica.h"
@@ -34,5 +34,11 @@ uint32_t release_next(struct server *server, const struct app_entry *entry, cons
 
 // Puts the release, and deletes the one that is RELEASES_KEPT older unless something runs of it.
 void release_put(struct store_txn *txn, const struct app_entry *entry, const struct release *release);
+
+// The newest release before the wanted one that was up in full; when none was, the one before; 0: there is none.
+uint32_t release_to_return_to(struct replica *replica, struct app_entry *app);
+
+// Writes down that the wanted release is up in full, unless that is known.
+void release_note_up(struct server *server, struct app_entry *app);
 
 void releases_list(struct request *rq); // GET apps/{app}/releases

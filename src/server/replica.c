@@ -414,7 +414,7 @@ struct app_entry *replica_app(const struct replica *replica, const char *tenant,
 	return entry && entry->exists ? entry : NULL;
 }
 
-const struct release *replica_release(struct replica *replica, struct app_entry *app, uint32_t number)
+struct release *replica_release_kept(struct replica *replica, struct app_entry *app, uint32_t number)
 {
 	char name[16];
 	snprintf(name, sizeof(name), "%u", number);
@@ -434,6 +434,11 @@ const struct release *replica_release(struct replica *replica, struct app_entry 
 	}
 	map_set(&app->releases, name, release);
 	return release;
+}
+
+const struct release *replica_release(struct replica *replica, struct app_entry *app, uint32_t number)
+{
+	return replica_release_kept(replica, app, number);
 }
 
 bool placement_is_of(const struct placement_entry *p, const struct app_entry *app)

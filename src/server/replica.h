@@ -93,6 +93,9 @@ struct node_entry *replica_node(struct replica *replica, const char *name); // m
 // The release of an app by number, from memory or the store; NULL when there is none. Valid until the replica changes.
 const struct release *replica_release(struct replica *replica, struct app_entry *app, uint32_t number);
 
+// The same, for who writes down something new about it in the store and here.
+struct release *replica_release_kept(struct replica *replica, struct app_entry *app, uint32_t number);
+
 // Forgets an app that is deleted, has nothing left and is watched by nobody.
 void app_entry_settle(struct replica *replica, struct app_entry *app);
 

@@ -15,7 +15,8 @@
 
 static const char *const app_states[] = {
 	[APP_RUNNING] = "running", [APP_STARTING] = "starting", [APP_UPDATING] = "updating",
-	[APP_FAILING] = "failing", [APP_STOPPED] = "stopped",   NULL,
+	[APP_FAILING] = "failing", [APP_STOPPED] = "stopped",   [APP_COMPLETED] = "completed",
+	NULL,
 };
 static const char *const rollout_states[] = { "rolling", "failed", NULL };
 static const char *const wants[] = { [WANT_RUN] = "run", [WANT_STOP] = "stop", NULL };
@@ -37,6 +38,8 @@ static const struct field process_items[] = {
 	U32(process_view, wanted),
 	FIELD(process_view, ready, FIELD_U32, OPTIONAL, 0, UINT32_MAX, .about = "wanted to run, and ready"),
 	FIELD(process_view, running, FIELD_U32, OPTIONAL, 0, UINT32_MAX, .about = "on a node, from start to end"),
+	FIELD(process_view, completed, FIELD_U32, OPTIONAL, 0, UINT32_MAX,
+	      .about = "ended with 0, and not to be started again by their restart policy"),
 };
 static const struct fields process_view_fields = FIELDS(process_view, process_items, "ProcessState");
 
@@ -101,6 +104,7 @@ static const struct field release_items[] = {
 	TIME(release_view, created_ms), TEXT(release_view, by),
 	TEXT(release_view, reason),     OBJECT(release_view, spec, &spec_fields),
 	BOOL(release_view, current),
+	FIELD(release_view, came_up, FIELD_BOOL, OPTIONAL, 0, 1, .about = "all its instances were ready at some time"),
 };
 const struct fields release_view_fields = FIELDS(release_view, release_items, "ReleaseState");
 

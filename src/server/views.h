@@ -8,7 +8,7 @@
 
 struct process_view {
 	char *name;
-	uint32_t wanted, ready, running;
+	uint32_t wanted, ready, running, completed;
 };
 
 struct rollout_view {
@@ -64,7 +64,7 @@ struct release_view {
 	uint64_t created_ms;
 	char *by, *reason;
 	struct spec spec;
-	bool current;
+	bool current, came_up;
 };
 FIELDS_OBJECT(release_view)
 

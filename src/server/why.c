@@ -1,16 +1,18 @@
 #include "server/why.h"
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "server/app_view.h"
 #include "server/change.h"
 #include "server/core.h"
 #include "server/nodes.h"
+#include "server/release.h"
 #include "server/route_table.h"
 
 struct why {
 	struct why_view view;
 	struct server *server;
-	const struct app_entry *app;
+	struct app_entry *app;
 	const struct placement_entry **placements;
 	size_t n;
 };
@@ -50,8 +52,9 @@ static void add_missing(struct why *why)
 	view->missing = xcalloc(spec->process_count + 1, sizeof(*view->missing));
 	for (uint32_t i = 0; i < spec->process_count; i++) {
 		char *name = spec->processes[i].name;
-		uint32_t wanted = app_wanted(&why->app->app, name), ready = app_counts(why->app, name).ready;
-		if (ready < wanted)
+		struct process_counts counts = app_counts(why->app, name);
+		uint32_t wanted = app_wanted(&why->app->app, name), ready = counts.ready;
+		if (ready + counts.completed < wanted)
 			view->missing[view->missing_count++] =
 				(struct missing_view){ name, wanted, ready, missing_detail(why, i) };
 	}
@@ -83,8 +86,8 @@ static void add_instances(struct why *why)
 			view->exits[view->exit_count++] =
 				(struct exit_view){ record->instance, record->process, record->index,
 						    actual->exit->at_ms, actual->exit };
-		view->probes = xreallocarray(view->probes, view->probe_count + actual->probe_count + 1,
-					     sizeof(*view->probes));
+		view->probes =
+			xreallocarray(view->probes, view->probe_count + actual->probe_count + 1, sizeof(*view->probes));
 		for (uint32_t k = 0; k < actual->probe_count; k++)
 			view->probes[view->probe_count++] = (struct probe_view){ record->instance, record->process,
 										 record->index, &actual->probes[k] };
@@ -136,23 +139,37 @@ static bool any_failing_probe(const struct why *why)
 	return false;
 }
 
+// The first instance that ends again and again; heap, NULL: none does.
+static char *find_loop(const struct why *why)
+{
+	char *loop = NULL;
+	for (size_t i = 0; i < why->n && !loop; i++)
+		if (why->placements[i]->record.want == WANT_RUN)
+			loop = instance_loop(why->placements[i], realtime_ms());
+	return loop;
+}
+
 static void add_hints(struct why *why)
 {
 	struct why_view *view = &why->view;
 	if (!any_agent(why->server))
 		add_hint(why, "no node agent is connected: see `dialtone doctor`");
-	if (!view->missing_count)
+	AUTO_FREE char *loop = find_loop(why);
+	if (!view->missing_count && !loop)
 		return;
-	if (any_exit(why, true))
+	bool oom = any_exit(why, true);
+	if (oom)
 		add_hint(why, "an instance was killed for want of memory: raise `memory` of its process");
 	else if (any_exit(why, false))
 		add_hint(why, "`dialtone logs` shows what it wrote before it ended");
-	if (any_failing_probe(why))
+	if (!oom && any_failing_probe(why))
 		add_hint(why, "the app must listen on 0.0.0.0:$PORT and answer its health check in time");
 	if (view->node_count)
 		add_hint(why, "scale down, ask for less, or add a node");
 	if (app_rollout(why->app) == ROLLOUT_FAILED)
-		add_hint(why, "push a corrected version, or `dialtone rollback`");
+		add_hint(why, release_to_return_to(&why->server->replica, why->app)
+				      ? "push a corrected version, or `dialtone rollback`"
+				      : "push a corrected version");
 }
 
 static char *summary(const struct why *why)
@@ -160,6 +177,11 @@ static char *summary(const struct why *why)
 	const struct app *app = &why->app->app;
 	if (app->stopped)
 		return xasprintf("`dialtone start %s` starts it", app->name);
+	char *loop = find_loop(why);
+	if (loop)
+		return loop;
+	if (why->view.state == APP_COMPLETED)
+		return xstrdup("it ended with status 0, and is not to be started again");
 	if (!why->view.missing_count && app_rollout(why->app) == ROLLOUT_DONE)
 		return xstrdup("nothing is missing");
 	return why->view.missing_count ? xstrdup(why->view.missing[0].detail) : app_detail(why->app);

@@ -248,6 +248,16 @@ def test_an_app_that_listens_elsewhere_is_told(platform, folder):
     assert "error: deaf does not come up: web.0 was stopped: not ready within 1000 ms" in said.stderr, said.stderr
 
 
+def test_a_job_that_ended_well_has_completed(platform, folder):
+    (folder / "done.c").write_text("int main(void) { return 0; }\n")
+    subprocess.run(["gcc", "-static", "-o", folder / "hello", folder / "done.c"], check=True)
+    manifest(folder, "name: job\nruntime: none\nprocesses:\n  job:\n    command: ./hello\n    memory: 32M\n    restart: on-failure\n")
+    assert "job has completed release 1" in platform.push(folder).stdout
+    why = platform.json("why", "job")
+    assert why["state"] == "completed" and not why["missing"] and "ended with status 0" in why["summary"]
+    assert [r["came_up"] for r in platform.json("releases", "job")["items"]] == [True]
+
+
 def test_waiting_ends_in_time_while_nothing_changes(platform, folder):
     never_ready(folder)
     manifest(folder, "name: patient\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n")

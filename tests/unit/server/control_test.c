@@ -326,6 +326,98 @@ static void test_rollout_keeps_old_until_ready(void **state UNUSED)
 	assert_false(old.told);
 }
 
+static bool is_completed(const json_t *app, const void *arg UNUSED)
+{
+	return str_eq(json_get_text(app, "state", ""), "completed");
+}
+
+static void set_all(struct rig *r, void *arg)
+{
+	size_t at = 0;
+	void *value;
+	while (map_next(&r->agent.instances, &at, NULL, &value))
+		((struct fake_instance *)value)->report.state = *(enum instance_state *)arg;
+}
+
+static void set_oom(struct rig *r, void *arg UNUSED)
+{
+	size_t at = 0;
+	void *value;
+	while (map_next(&r->agent.instances, &at, NULL, &value))
+		((struct fake_instance *)value)->report.exit->oom = true;
+}
+
+// The crash goes into the report, the state is then another; reported together with the next.
+static void crash_and_be(unsigned times, unsigned status, enum instance_state state)
+{
+	while (times--)
+		rig_crash(&rig, 0, status);
+	rig_do(&rig, set_all, &state);
+	rig_crash(&rig, 7, 0); // nobody has this index: only reports again
+}
+
+static bool says_all(const json_t *why, const void *arg)
+{
+	return strstr(json_get_text(why, "summary", ""), arg) != NULL;
+}
+
+static void test_a_job_that_ended_well_is_complete(void **state UNUSED)
+{
+	rig_deploy(&rig, "shop", 1, ARTIFACT);
+	crash_and_be(1, 0, INSTANCE_STOPPED);
+	json_t *app = rig_wait(&rig, APP_PATH "shop", is_completed, NULL);
+	json_t *web = json_object_get(json_object_get(app, "processes"), "web");
+	assert_int_equal(json_get_u64(web, "completed", 0), 1);
+	json_decref(app);
+	json_t *why = rig_call(&rig, 200, "GET", APP_PATH "shop/why", NULL);
+	assert_int_equal(json_array_size(json_object_get(why, "missing")), 0);
+	assert_true(says_all(why, "ended with status 0"));
+	json_decref(why);
+	crash_and_be(1, 3, INSTANCE_STOPPED);
+	json_decref(rig_wait(&rig, APP_PATH "shop/why", says_all, "exited with status 3"));
+}
+
+static void test_a_loop_is_not_well(void **state UNUSED)
+{
+	rig_deploy(&rig, "shop", 1, ARTIFACT);
+	crash_and_be(3, 3, INSTANCE_READY);
+	json_decref(rig_wait(&rig, APP_PATH "shop/why", says_all, "web.0 does not stay up: 3 restarts"));
+	rig_do(&rig, set_oom, NULL);
+	crash_and_be(0, 0, INSTANCE_BACKOFF);
+	json_t *why = rig_wait(&rig, APP_PATH "shop/why", says_all, "out of memory");
+	AUTO_FREE char *hints = json_dumps(json_object_get(why, "hints"), 0);
+	assert_non_null(strstr(hints, "raise `memory`"));
+	assert_null(strstr(hints, "rollback")); // there is nothing to go back to
+	json_decref(why);
+}
+
+static void expect_release(unsigned release, const char *reason)
+{
+	json_t *list = rig_call(&rig, 200, "GET", APP_PATH "shop/releases", NULL);
+	json_t *newest = json_array_get(json_object_get(list, "items"), 0);
+	assert_int_equal(json_get_u64(newest, "release", 0), release);
+	assert_string_equal(json_get_text(newest, "reason", ""), reason);
+	json_decref(list);
+}
+
+static void test_rollback_goes_to_what_came_up(void **state UNUSED)
+{
+	enum instance_state failed = INSTANCE_FAILED;
+	rig_deploy(&rig, "shop", 1, ARTIFACT);
+	rig_do(&rig, set_becomes, &failed);
+	put_shop(ARTIFACT2);
+	json_decref(rig_wait(&rig, APP_PATH "shop", is_failed, NULL));
+	put_shop(ARTIFACT);
+	json_decref(rig_wait(&rig, APP_PATH "shop", is_failed, NULL));
+	json_decref(rig_call(&rig, 202, "POST", APP_PATH "shop/rollback", "{}"));
+	expect_release(4, "rollback to 1");
+	json_t *list = rig_call(&rig, 200, "GET", APP_PATH "shop/releases", NULL);
+	json_t *items = json_object_get(list, "items");
+	assert_false(json_is_true(json_object_get(json_array_get(items, 1), "came_up")));
+	assert_true(json_is_true(json_object_get(json_array_get(items, 3), "came_up")));
+	json_decref(list);
+}
+
 static void test_rollout_fails(void **state UNUSED)
 {
 	rig_deploy(&rig, "shop", 1, ARTIFACT);
@@ -468,6 +560,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_gate_opens_after_drain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rollout_keeps_old_until_ready, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rollout_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_job_that_ended_well_is_complete, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_loop_is_not_well, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rollback_goes_to_what_came_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_cause_is_said_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_crash_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_server_restart, setup, teardown),
