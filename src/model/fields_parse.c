@@ -198,8 +198,11 @@ static int refuse_unknown(struct parse *parse, const struct fields *fields, cons
 		const char *nearest = NULL;
 		if (field_find(fields, key, false, &nearest))
 			continue;
+		const char *ignored = NULL;
+		const struct field *human = field_find(fields, key, true, &ignored); // as a manifest says it
 		path_push(parse, "%s%s", dot(parse), key);
 		int r = fail(parse, "unknown key");
+		nearest = human ? human->name : nearest;
 		return nearest ? err_hint(parse->err, "did you mean '%s'?", nearest) : r;
 	}
 	return 0;

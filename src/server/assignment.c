@@ -5,6 +5,7 @@
 #include "model/command.h"
 #include "server/core.h"
 #include "server/gate.h"
+#include "server/operate.h"
 #include "server/route_table.h"
 
 #include <errno.h>
@@ -83,7 +84,7 @@ int assignment_run(struct replica *replica, struct app_entry *app, const char *p
 	if (!process && !process_name)
 		process = release->spec.processes;
 	if (!process)
-		return err_set(err, -ENOENT, "app '%s' has no process '%s'", app->app.name, process_name);
+		return no_process(&app->app, process_name, err);
 	char id[UID_SIZE];
 	uid_new(id);
 	struct assignment a = { .instance = id, .generation = 1 };

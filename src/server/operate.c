@@ -1,5 +1,6 @@
 #include "server/operate.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "server/app_change.h"
@@ -122,6 +123,15 @@ static const char *scaled_process(const struct app *app, const char *named)
 	return spec_process(&app->spec, "web") ? "web" : NULL;
 }
 
+int no_process(const struct app *app, const char *named, struct err *err)
+{
+	AUTO_BUF struct buf names = BUF_INIT(4096);
+	for (uint32_t i = 0; i < app->spec.process_count; i++)
+		buf_addf(&names, "%s%s", i ? ", " : "", app->spec.processes[i].name);
+	err_set(err, -ENOENT, "app '%s' has no process '%.64s'", app->name, named);
+	return err_hint(err, "its processes are: %s", buf_str(&names));
+}
+
 void apps_scale(struct request *rq)
 {
 	struct app_entry *entry = request_app(rq);
@@ -131,8 +141,8 @@ void apps_scale(struct request *rq)
 	const char *process = scaled_process(&entry->app, scale->process);
 	if (!process) {
 		struct err err = {};
-		err_set(&err, -EINVAL, "process: app '%s' has no process '%s'", entry->app.name,
-			scale->process ? scale->process : "web");
+		no_process(&entry->app, scale->process ? scale->process : "web", &err);
+		err_wrap(&err, "process");
 		reply_problem(rq, 400, "process", &err);
 		return;
 	}

@@ -25,6 +25,11 @@ struct exec_request {
 };
 FIELDS_OBJECT(exec_request)
 
+struct app;
+
+// -ENOENT: the app has no process of that name; the hint names those it has.
+int no_process(const struct app *app, const char *named, struct err *err);
+
 void apps_list(struct request *rq);
 void apps_get(struct request *rq);
 void apps_delete(struct request *rq);

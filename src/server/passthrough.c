@@ -5,6 +5,7 @@
 #include "server/change.h"
 #include "server/core.h"
 #include "server/operate.h"
+#include "server/release.h"
 
 #include <errno.h>
 
@@ -16,10 +17,32 @@ static void audited(struct request *rq, const char *object, const char *detail, 
 
 // ---- logs
 
+// Also of an earlier release: what its instances wrote is kept for a while.
+static bool process_was_there(struct request *rq, struct app_entry *app, const char *process)
+{
+	for (uint32_t number = app->app.release, n = 0; number && n < RELEASES_KEPT; number--, n++) {
+		const struct release *release = replica_release(&rq->server->replica, app, number);
+		if (release && spec_process(&release->spec, process))
+			return true;
+	}
+	return false;
+}
+
+static bool named_process(struct request *rq, struct app_entry *app)
+{
+	AUTO_FREE char *process = request_query(rq, "process");
+	if (!process || process_was_there(rq, app, process))
+		return true;
+	struct err err = {};
+	no_process(&app->app, process, &err);
+	reply_problem(rq, 404, "process", &err);
+	return false;
+}
+
 void passthrough_logs(struct request *rq)
 {
 	struct app_entry *app = request_app(rq);
-	if (!app)
+	if (!app || !named_process(rq, app))
 		return;
 	const char *query = http_exchange_request(rq->x)->query;
 	const char *after = http_header_get(&http_exchange_request(rq->x)->headers, "last-event-id");

@@ -421,6 +421,10 @@ static void test_logs(void **state UNUSED)
 	assert_true(str_starts(endpoint.target, "/logs?app_uid="));
 	assert_non_null(strstr(endpoint.target, "&tail=5&process=web"));
 	json_decref(rig_call(&rig, 404, "GET", APP_PATH "none/logs", NULL));
+	json_t *problem = rig_call(&rig, 404, "GET", APP_PATH "shop/logs?process=nope", NULL);
+	assert_non_null(strstr(json_get_text(problem, "detail", ""), "no process 'nope'"));
+	assert_string_equal(json_get_text(problem, "hint", ""), "its processes are: web");
+	json_decref(problem);
 }
 
 static void test_run_echoes(void **state UNUSED)
