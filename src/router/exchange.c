@@ -153,7 +153,7 @@ static void next_attempt(struct downstream *c, const struct own_answer *why)
 	x->sent_any = x->write_broken = false;
 	route_anew(c);
 	if (x->n_tried == TRIES_MAX || !upstream_choose(x->route->upstreams, x->route->n, x->tried, x->n_tried)) {
-		answer_own(c, why);
+		answer_own(c, x->broke ? &answer_broke_off : why); // it was sent: that nobody took it is not true
 		return;
 	}
 	c->worker->counters.retries++;
@@ -174,7 +174,7 @@ static void attempt(struct downstream *c)
 					     ? upstream_choose(x->route->upstreams, x->route->n, x->tried, x->n_tried)
 					     : NULL;
 		if (!u) {
-			answer_own(c, &answer_connect_failed);
+			answer_own(c, x->broke ? &answer_broke_off : &answer_connect_failed);
 			return;
 		}
 		x->tried[x->n_tried++] = upstream_ref(u);

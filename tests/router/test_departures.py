@@ -185,6 +185,21 @@ def test_what_is_sent_again_when_it_broke(method, times):
     assert why(reply) == (502, "broken") and sum(i.requests for i in instances) == times
 
 
+def test_an_instance_that_dies_of_a_request_broke_it():
+    """On a kept connection: the request is sent again, and then nobody is left to accept it."""
+    def script(instance, connection):
+        instance.read(connection)
+        connection.sendall(OK)
+        instance.read(connection)
+        instance.listener.shutdown(socket.SHUT_RDWR)
+        instance.kill()
+    with Router(Instance(script)) as router, router.connect() as connection:
+        connection.sendall(get(close=False))
+        read_until(connection, b"ok")
+        connection.sendall(get())
+        assert why(read_all(connection)) == (502, "broken")
+
+
 def test_a_body_is_not_sent_again():
     instances = [Instance(lambda instance, connection: instance.read(connection, b"hello")) for _ in range(2)]
     with Router(*instances) as router:
