@@ -10,6 +10,16 @@ bool app_is_planned(const struct app_entry *app)
 	return app->planned_revision == app->revision;
 }
 
+// New requests may still reach what is to be stopped: a router has yet to go by the table without it.
+static bool has_routed_leaver(const struct app_entry *app)
+{
+	const struct placement_entry *p;
+	LIST_EACH(p, &app->placements, of_app)
+		if (p->record.want == WANT_STOP && !p->gate.unrouted)
+			return true;
+	return false;
+}
+
 enum rollout app_rollout(const struct app_entry *app)
 {
 	static const uint8_t badness[] = {
@@ -22,14 +32,28 @@ enum rollout app_rollout(const struct app_entry *app)
 	for (uint32_t i = 0; i < app->plan_count; i++)
 		if (badness[app->plans[i].status.rollout] > badness[worst])
 			worst = app->plans[i].status.rollout;
-	return worst;
+	return worst == ROLLOUT_DONE && has_routed_leaver(app) ? ROLLOUT_ROLLING : worst;
+}
+
+// Is not started again, by its restart policy.
+static bool has_ended(const struct placement_entry *p)
+{
+	return p->record.want == WANT_RUN && p->heard && p->actual.state == INSTANCE_STOPPED && p->actual.exit;
 }
 
 static bool has_completed(const struct placement_entry *p)
 {
 	const struct exit_status *exit = p->actual.exit;
-	return p->record.want == WANT_RUN && p->heard && p->actual.state == INSTANCE_STOPPED && exit &&
-	       !exit->unknown && !exit->oom && !exit->signal && !exit->status;
+	return has_ended(p) && !exit->unknown && !exit->oom && !exit->signal && !exit->status;
+}
+
+static bool has_failed_for_good(const struct app_entry *app)
+{
+	const struct placement_entry *p;
+	LIST_EACH(p, &app->placements, of_app)
+		if (has_ended(p) && !has_completed(p) && !p->actual.exit->unknown)
+			return true;
+	return false;
 }
 
 // Something ended as it should, and nothing runs.
@@ -57,7 +81,7 @@ enum app_state app_state(const struct app_entry *app)
 		break;
 	case ROLLOUT_DONE:
 	case ROLLOUT_STOPPED:
-		return is_completed(app) ? APP_COMPLETED : APP_RUNNING;
+		return has_failed_for_good(app) ? APP_FAILING : is_completed(app) ? APP_COMPLETED : APP_RUNNING;
 	}
 	const struct placement_entry *p;
 	LIST_EACH(p, &app->placements, of_app)

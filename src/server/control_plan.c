@@ -122,7 +122,7 @@ static void note_app(struct server *server, const struct snapshot *s, const stru
 	if (same)
 		return;
 	server->control.routes_dirty = true;
-	if (app_rollout(app) == ROLLOUT_DONE)
+	if (app_rollout(app) == ROLLOUT_DONE && app_state(app) != APP_FAILING)
 		release_note_up(server, app);
 	announce(server, app);
 	if (!list_empty(&app->watches) && list_empty(&app->changed))

@@ -256,6 +256,12 @@ def test_a_job_that_ended_well_has_completed(platform, folder):
     why = platform.json("why", "job")
     assert why["state"] == "completed" and not why["missing"] and "ended with status 0" in why["summary"]
     assert [r["came_up"] for r in platform.json("releases", "job")["items"]] == [True]
+    (folder / "done.c").write_text("int main(void) { return 4; }\n")
+    subprocess.run(["gcc", "-static", "-o", folder / "hello", folder / "done.c"], check=True)
+    manifest(folder, "name: job\nruntime: none\nprocesses:\n  job:\n    command: ./hello\n    memory: 32M\n    restart: never\n")
+    said = platform.push(folder, "--timeout", "30s", check=False)
+    assert said.returncode == CLI_NOT_SERVING and "exit status 4" in said.stderr, said.stderr
+    assert [r["came_up"] for r in platform.json("releases", "job")["items"]] == [False, True]
 
 
 def test_waiting_ends_in_time_while_nothing_changes(platform, folder):

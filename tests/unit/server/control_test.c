@@ -374,7 +374,9 @@ static void test_a_job_that_ended_well_is_complete(void **state UNUSED)
 	assert_true(says_all(why, "ended with status 0"));
 	json_decref(why);
 	crash_and_be(1, 3, INSTANCE_STOPPED);
-	json_decref(rig_wait(&rig, APP_PATH "shop/why", says_all, "exited with status 3"));
+	why = rig_wait(&rig, APP_PATH "shop/why", says_all, "exited with status 3");
+	assert_string_equal(json_get_text(why, "state", ""), "failing");
+	json_decref(why);
 }
 
 static void test_a_loop_is_not_well(void **state UNUSED)
