@@ -274,6 +274,18 @@ def test_waiting_ends_in_time_while_nothing_changes(platform, folder):
         assert "was not ready in the time allowed" in said.stderr and "the platform goes on with it" in said.stderr
 
 
+def test_an_app_that_wants_more_memory_is_told_that_alone(platform, folder):
+    (folder / "greedy.c").write_text("#include <stdlib.h>\n#include <string.h>\n"
+                                     "int main(void) { for (;;) memset(malloc(1 << 20), 1, 1 << 20); }\n")
+    subprocess.run(["gcc", "-O0", "-static", "-o", folder / "hello", folder / "greedy.c"], check=True)
+    manifest(folder, "name: greedy\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 16M\n")
+    said = platform.push(folder, "--timeout", "60s", check=False)
+    assert said.returncode == CLI_NOT_SERVING and "out of memory" in said.stderr and "rollback" not in said.stderr, said.stderr
+    hints = platform.json("why", "greedy")["hints"]
+    assert any("raise `memory`" in hint for hint in hints)
+    assert not any("$PORT" in hint or "rollback" in hint for hint in hints), hints
+
+
 def test_one_crash_at_the_start_is_no_failure(platform, folder):
     # Its first run waits for a moment and then crashes; the second comes after that moment and serves.
     source = (APPS / "hello-c" / "hello.c").read_text().replace("int main(", "int run_web(")
