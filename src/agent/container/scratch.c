@@ -126,7 +126,8 @@ static int make_empty(const char *path, uint64_t size, struct err *err)
 		err_set_errno(err, -errno, "no %s", MKFS);
 		return err_hint(err, "install it: apt-get install e2fsprogs");
 	}
-	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	unlink(path); // of the try before: something may have it mounted still
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
 		return err_set_errno(err, -errno, "cannot make '%s' with %llu MiB", path,
 				     (unsigned long long)(size >> 20));
@@ -149,6 +150,14 @@ static int room_of(int mount, uint64_t *ret)
 	return 0;
 }
 
+// The end of the mount would write it too, but tells no errors; and a child that another thread is just spawning keeps
+// the mount for a moment after we close it.
+static int write_out(int mount)
+{
+	AUTO_CLOSE int top = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return top < 0 || syncfs(top) < 0 ? -errno : 0;
+}
+
 static int furnish_mounted(int mount, uint64_t bytes, uint64_t *ret_room)
 {
 	if (unlinkat(mount, "lost+found", AT_REMOVEDIR) < 0 || mkdirat(mount, SCRATCH_TMP, 0755) < 0 ||
@@ -156,7 +165,9 @@ static int furnish_mounted(int mount, uint64_t bytes, uint64_t *ret_room)
 		return -errno;
 	int r = room_of(mount, ret_room);
 	uint64_t rest = *ret_room > bytes ? *ret_room - bytes : 0;
-	return r == 0 && rest ? take_rest(mount, rest) : r;
+	if (r == 0 && rest)
+		r = take_rest(mount, rest);
+	return r < 0 ? r : write_out(mount);
 }
 
 // *ret_room: how many bytes can be written to it (before the rest is taken).

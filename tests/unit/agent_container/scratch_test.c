@@ -9,9 +9,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mount.h>
@@ -178,6 +180,53 @@ static void a_full_machine_is_an_error(void **state)
 	assert_int_equal(umount(disk), 0);
 }
 
+enum { CHILDREN = 64 };
+static atomic_bool enough;
+
+// Children that have, for a moment, everything open that we had when they were made: as between fork and exec.
+static void *have_children(void *arg)
+{
+	(void)arg;
+	pid_t children[CHILDREN] = { 0 };
+	for (unsigned i = 0; !enough; i = (i + 1) % CHILDREN) {
+		if (children[i])
+			waitpid(children[i], NULL, 0);
+		children[i] = fork();
+		if (children[i] == 0) {
+			usleep(30000);
+			_exit(0);
+		}
+		usleep(1000);
+	}
+	for (unsigned i = 0; i < CHILDREN; i++)
+		if (children[i] > 0)
+			waitpid(children[i], NULL, 0);
+	return NULL;
+}
+
+static void a_child_that_has_it_open_does_no_harm(void **state)
+{
+	(void)state;
+	struct err err = { 0 };
+	struct scratch_owner owner = { 0 };
+	AUTO_FREE char *folder = xasprintf("%s/spawning", stage.root);
+	AUTO_FREE char *image = xasprintf("%s/image", stage.root);
+	AUTO_FREE char *target = xasprintf("%s/spawned", stage.root);
+	assert_int_equal(dir_make(target, 0755, NULL), 0);
+	assert_int_equal(scratch_open(folder, NULL), 0);
+	pthread_t thread;
+	enough = false;
+	assert_int_equal(pthread_create(&thread, NULL, have_children, NULL), 0);
+	for (uint64_t mib = 8; mib < 12 && err.code == 0; mib++)
+		if (scratch_mount(folder, image, mib * MIB, &owner, target, &err) == 0)
+			layers_unmount(target, &err);
+	enough = true;
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	if (err.code)
+		fail_msg("%s", err.text);
+	nothing_is_left();
+}
+
 static void without_loop_devices_it_is_memory(void **state)
 {
 	(void)state;
@@ -211,6 +260,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(is_the_containers_alone),
 		cmocka_unit_test(leftovers_go),
 		cmocka_unit_test(a_full_machine_is_an_error),
+		cmocka_unit_test(a_child_that_has_it_open_does_no_harm),
 		cmocka_unit_test(without_loop_devices_it_is_memory),
 	};
 	int r = stage_enter();
