@@ -10,6 +10,21 @@ bool app_is_planned(const struct app_entry *app)
 	return app->planned_revision == app->revision;
 }
 
+enum rollout app_planned_rollout(const struct app_entry *app)
+{
+	static const uint8_t badness[] = {
+		[ROLLOUT_STOPPED] = 0, [ROLLOUT_DONE] = 1,   [ROLLOUT_ROLLING] = 2,
+		[ROLLOUT_NO_ROOM] = 3, [ROLLOUT_FAILED] = 4,
+	};
+	if (!app_is_planned(app))
+		return ROLLOUT_ROLLING;
+	enum rollout worst = ROLLOUT_STOPPED;
+	for (uint32_t i = 0; i < app->plan_count; i++)
+		if (badness[app->plans[i].status.rollout] > badness[worst])
+			worst = app->plans[i].status.rollout;
+	return worst;
+}
+
 // New requests may still reach what is to be stopped: a router has yet to go by the table without it.
 static bool has_routed_leaver(const struct app_entry *app)
 {
@@ -22,17 +37,8 @@ static bool has_routed_leaver(const struct app_entry *app)
 
 enum rollout app_rollout(const struct app_entry *app)
 {
-	static const uint8_t badness[] = {
-		[ROLLOUT_STOPPED] = 0, [ROLLOUT_DONE] = 1,   [ROLLOUT_ROLLING] = 2,
-		[ROLLOUT_NO_ROOM] = 3, [ROLLOUT_FAILED] = 4,
-	};
-	if (!app_is_planned(app))
-		return ROLLOUT_ROLLING;
-	enum rollout worst = ROLLOUT_STOPPED;
-	for (uint32_t i = 0; i < app->plan_count; i++)
-		if (badness[app->plans[i].status.rollout] > badness[worst])
-			worst = app->plans[i].status.rollout;
-	return worst == ROLLOUT_DONE && has_routed_leaver(app) ? ROLLOUT_ROLLING : worst;
+	enum rollout rollout = app_planned_rollout(app);
+	return rollout == ROLLOUT_DONE && has_routed_leaver(app) ? ROLLOUT_ROLLING : rollout;
 }
 
 // Is not started again, by its restart policy.
@@ -197,9 +203,11 @@ static bool is_said(const struct app_entry *app, uint32_t i)
 
 char *app_detail(const struct app_entry *app)
 {
-	enum rollout rollout = app_rollout(app);
+	enum rollout rollout = app_planned_rollout(app);
 	if (!app_is_planned(app))
 		return xstrdup("about to begin");
+	if (rollout != app_rollout(app))
+		return xstrdup("the routers turn to it");
 	AUTO_BUF struct buf out = BUF_INIT(16384);
 	for (uint32_t i = 0; i < app->plan_count; i++) {
 		const struct process_plan *plan = &app->plans[i];

@@ -9,6 +9,8 @@ enum app_state { APP_RUNNING, APP_STARTING, APP_UPDATING, APP_FAILING, APP_STOPP
 bool app_is_planned(const struct app_entry *app);
 
 // The worst of its processes; ROLLOUT_ROLLING while it is not planned.
+enum rollout app_planned_rollout(const struct app_entry *app);
+// The same, and not done before every router has turned away from what is to be stopped.
 enum rollout app_rollout(const struct app_entry *app);
 enum app_state app_state(const struct app_entry *app);
 

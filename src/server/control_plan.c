@@ -84,7 +84,7 @@ static bool same_plans(const struct app_entry *app, const struct process_plan *p
 
 static void announce(struct server *server, struct app_entry *app)
 {
-	enum rollout rollout = app_rollout(app);
+	enum rollout rollout = app_planned_rollout(app);
 	if (!app->announced_known || rollout == app->announced) {
 		app->announced_known = true;
 		app->announced = rollout;
@@ -122,7 +122,7 @@ static void note_app(struct server *server, const struct snapshot *s, const stru
 	if (same)
 		return;
 	server->control.routes_dirty = true;
-	if (app_rollout(app) == ROLLOUT_DONE && app_state(app) != APP_FAILING)
+	if (app_planned_rollout(app) == ROLLOUT_DONE && app_state(app) != APP_FAILING)
 		release_note_up(server, app);
 	announce(server, app);
 	if (!list_empty(&app->watches) && list_empty(&app->changed))

@@ -30,6 +30,10 @@ void gate_step(struct server *server, struct placement_entry *p, uint64_t *ret_w
 	uint64_t until = gate->since_ms + drain_ms(server, p);
 	gate->open = !may_serve(p) || now >= until ||
 		     (gate->version && routers_let_go(server, p->record.instance, gate->version));
+	bool unrouted = gate->open || (gate->version && routers_serve(server, gate->version));
+	if (unrouted && !gate->unrouted)
+		app_mark(&server->replica, p->app);
+	gate->unrouted = unrouted;
 	if (gate->open) {
 		p->node->link.dirty = true;
 		return;

@@ -33,5 +33,6 @@ struct sent {
 struct gate {
 	uint64_t since_ms; // loop time at which want was seen to be stop; 0: it is not
 	uint64_t version;  // of the first route table without it; 0: not published yet
+	bool unrouted;     // every router goes by that table, or does not matter any more
 	bool open;
 };

@@ -127,16 +127,25 @@ static bool is_busy(const struct router *router, const char *instance)
 	return false;
 }
 
+bool routers_serve(const struct server *server, uint64_t version)
+{
+	const struct router *router;
+	LIST_EACH(router, &server->routers.all, link)
+		if (router->lost_ms || router->acked < version)
+			return false;
+	return true;
+}
+
 bool routers_let_go(const struct server *server, const char *instance, uint64_t version)
 {
 	const struct routers *routers = &server->routers;
 	if (list_empty(&routers->all)) // one that served before this process may not have come back yet
 		return loop_now_ms(server->loop) >= routers->started_ms + ROUTER_GHOST_MS;
-	struct router *router;
+	const struct router *router;
 	LIST_EACH(router, &routers->all, link)
-		if (router->lost_ms || router->acked < version || is_busy(router, instance))
+		if (is_busy(router, instance))
 			return false;
-	return true;
+	return routers_serve(server, version);
 }
 
 // ---- requests

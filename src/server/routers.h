@@ -37,6 +37,9 @@ uint64_t routers_publish(struct server *server);
 
 bool routers_connected(const struct server *server);
 
+// Whether every router that is known goes by this version, or a later one.
+bool routers_serve(const struct server *server, uint64_t version);
+
 // Whether no router sends this instance anything any more, given the first version without it.
 bool routers_let_go(const struct server *server, const char *instance, uint64_t version);
 

@@ -326,6 +326,22 @@ static void test_rollout_keeps_old_until_ready(void **state UNUSED)
 	assert_false(old.told);
 }
 
+static bool waits_for_routers(const json_t *app, const void *arg UNUSED)
+{
+	return str_eq(json_get_text(json_object_get(app, "rollout"), "detail", ""), "the routers turn to it");
+}
+
+// Who is told that the new release serves, and asks it at once, is not answered by the old one.
+static void test_rollout_ends_when_routers_have_turned(void **state UNUSED)
+{
+	rig_deploy(&rig, "shop", 1, ARTIFACT);
+	rig_do(&rig, set_silent, &rig);
+	put_shop(ARTIFACT2);
+	json_decref(rig_wait(&rig, APP_PATH "shop", waits_for_routers, NULL));
+	rig_do(&rig, ack_now, NULL);
+	json_decref(rig_wait(&rig, APP_PATH "shop", is_running, NULL));
+}
+
 static bool is_completed(const json_t *app, const void *arg UNUSED)
 {
 	return str_eq(json_get_text(app, "state", ""), "completed");
@@ -560,6 +576,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_gate_waits_for_ack, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gate_waits_for_busy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gate_opens_after_drain, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rollout_ends_when_routers_have_turned, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rollout_keeps_old_until_ready, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rollout_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_job_that_ended_well_is_complete, setup, teardown),
