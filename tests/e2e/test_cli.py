@@ -3,6 +3,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -246,9 +247,18 @@ def test_completion_in_the_shell(platform, app, shell):
 
 # ---- A platform that is away for a moment ----
 
+def has_ended(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def test_a_restarting_server_is_waited_for(platform, app):
     for words in (("apps",), ("ps", app), ("env", app, "ROUND=1"), ("status",), ("run", app, "true")):
-        os.kill(wait_for("the server", lambda: platform.pid("server")), signal.SIGKILL)
+        server = wait_for("the server", lambda: platform.pid("server"))
+        os.kill(server, signal.SIGKILL)
+        wait_for("its end", lambda: has_ended(server))  # a change that it may have read is rightly not sent again
         said = platform.cli(*words, check=False)
         assert said.returncode == 0, (words, said.stderr)
 
