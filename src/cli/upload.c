@@ -11,6 +11,8 @@
 
 // The server takes at most this many digests in one question.
 #define ASK_AT_ONCE 10000
+// How often an upload is begun whose connection is lost; what has arrived is not sent again.
+#define TRIES 3
 
 struct wanted {
 	const char **digests;
@@ -65,7 +67,7 @@ static ssize_t next_piece(char *bytes, size_t size, void *arg)
 	return n;
 }
 
-static int send_files(struct cli *cli, const struct source *source, const struct wanted *wanted)
+static int send_files(struct cli *cli, const struct source *source, const struct wanted *wanted, struct err *err)
 {
 	struct sending s = { .cli = cli, .content = content_upload(&source->artifact, source->dir, wanted->digests, wanted->n) };
 	s.total = content_size(s.content);
@@ -79,16 +81,17 @@ static int send_files(struct cli *cli, const struct source *source, const struct
 	};
 	char size[SHORT_TEXT_SIZE];
 	size_text(s.total, size);
-	struct err err = { 0 };
-	int r = client_send(cli->client, &request, NULL, &err);
+	int r = client_send(cli->client, &request, NULL, err);
 	content_free(s.content);
 	progress_end();
-	if (r < 0) {
+	if (s.err.code) {
 		err_hint(&s.err, "the directory changed while it was read: push again");
-		return cli_fail(cli, s.err.code ? &s.err : &err);
+		*err = s.err;
 	}
+	if (r < 0)
+		return r;
 	step(cli, "uploaded %zu of %zu files, %s", wanted->n, source->artifact.n, size);
-	return CLI_OK;
+	return 0;
 }
 
 struct text {
@@ -106,7 +109,7 @@ static ssize_t next_text(char *bytes, size_t size, void *arg)
 	return (ssize_t)n;
 }
 
-static int put_manifest(struct cli *cli, const struct artifact *a)
+static int put_manifest(struct cli *cli, const struct artifact *a, struct err *err)
 {
 	struct text text = { a->text, a->text_len };
 	AUTO_FREE char *path = client_tenant_path(&cli->config, "artifacts/%s", a->digest);
@@ -117,8 +120,7 @@ static int put_manifest(struct cli *cli, const struct artifact *a)
 		.upload = next_text,
 		.upload_arg = &text,
 	};
-	struct err err = { 0 };
-	return client_send(cli->client, &request, NULL, &err) < 0 ? cli_fail(cli, &err) : CLI_OK;
+	return client_send(cli->client, &request, NULL, err);
 }
 
 static bool known(struct cli *cli, const char *digest)
@@ -128,24 +130,42 @@ static bool known(struct cli *cli, const char *digest)
 	return client_send(cli->client, &request, NULL, NULL) == 0;
 }
 
-int upload_artifact(struct cli *cli, const struct source *source)
+static bool is_lost(const struct err *err)
+{
+	return err->code == -ECONNRESET || err->code == -EPIPE || err->code == -ECONNREFUSED;
+}
+
+// Asks what is missing and sends that. *err is set unless it was told already.
+static int upload_missing(struct cli *cli, const struct source *source, struct err *err)
 {
 	const struct artifact *a = &source->artifact;
-	if (known(cli, a->digest))
-		return CLI_OK;
 	struct map missing = { 0 };
 	struct wanted wanted = { 0 };
 	int status = CLI_OK;
 	for (size_t from = 0; from < a->n && status == CLI_OK; from += ASK_AT_ONCE)
 		status = ask(cli, a, from, from + ASK_AT_ONCE < a->n ? from + ASK_AT_ONCE : a->n, &missing);
+	int r = 0;
 	if (status == CLI_OK) {
 		collect(a, &missing, &wanted);
 		if (wanted.n)
-			status = send_files(cli, source, &wanted);
+			r = send_files(cli, source, &wanted, err);
+		if (r == 0)
+			r = put_manifest(cli, a, err);
 	}
-	if (status == CLI_OK)
-		status = put_manifest(cli, a);
 	free(wanted.digests);
 	map_clear(&missing);
-	return status;
+	return status == CLI_OK && r < 0 ? CLI_FAILED : status;
+}
+
+int upload_artifact(struct cli *cli, const struct source *source)
+{
+	int status = CLI_OK;
+	struct err err = { 0 };
+	if (known(cli, source->artifact.digest))
+		return CLI_OK;
+	for (int i = 0; i == 0 || (i < TRIES && is_lost(&err)); i++) {
+		err = (struct err){ 0 };
+		status = upload_missing(cli, source, &err);
+	}
+	return err.code ? cli_fail(cli, &err) : status;
 }

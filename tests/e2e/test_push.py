@@ -308,3 +308,15 @@ int main(int argc, char **argv)
     assert [i["restarts"] for i in platform.ready("late", 1)] == [1]
     assert "crashed" in [e["type"] for e in platform.json("events", "late")["items"]]
     assert "failing" not in [e["type"] for e in platform.json("events", "late")["items"]]
+
+
+def test_a_push_goes_on_when_the_server_dies_during_the_upload(platform, folder):
+    manifest(folder, "name: heavy\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\n")
+    (folder / "heavy").write_bytes(os.urandom(64 << 20))
+    push = subprocess.Popen(platform.inside(DIALTONE, "push", folder), env=platform.env, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
+    arriving = platform.data / "blobs" / "default" / "tmp"
+    wait_for("the upload", lambda: arriving.exists() and any(arriving.iterdir()))
+    platform.kill("server")
+    said, _ = push.communicate(timeout=60)
+    assert push.returncode == 0 and "heavy serves release 1" in said, said
