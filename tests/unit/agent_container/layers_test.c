@@ -133,6 +133,12 @@ static int remove_layers(void **state)
 	return tree_remove(root, NULL);
 }
 
+_Noreturn static void open_for_ever(uint32_t base)
+{
+	for (;;)
+		close(identity_userns_open(base, 1, 1));
+}
+
 // What holds the namespace for a moment has the caller's descriptors, and must not live on when the caller is killed.
 static void nobody_outlives_a_killed_caller(void **state)
 {
@@ -141,8 +147,8 @@ static void nobody_outlives_a_killed_caller(void **state)
 	uint32_t base = identity_base(IDENTITY_MIN_ADDRESS_BITS);
 	for (int i = 0; i < 40; i++) {
 		pid_t pid = fork();
-		for (int fd = -1; pid == 0; close(fd))
-			fd = identity_userns_open(base, 1, 1);
+		if (pid == 0)
+			open_for_ever(base);
 		usleep(1000 + (useconds_t)i * 37);
 		kill(pid, SIGKILL);
 		assert_int_equal(waitpid(pid, NULL, __WALL), pid);
