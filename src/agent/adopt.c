@@ -210,6 +210,14 @@ static struct found *find(struct list *all, const char *id)
 	return NULL;
 }
 
+// The commands of an agent that has died, whose people have long been told.
+static void end_strays(struct agent *agent, const struct found *found)
+{
+	unsigned ended = found->order && found->run.runs ? container_end_strays(agent->host, found->id) : 0;
+	if (ended)
+		log_info("instance=%s what an exec of an earlier agent left is ended, processes=%u", found->id, ended);
+}
+
 static int match_containers(struct agent *agent, struct list *all, struct err *err)
 {
 	AUTO_FREE struct container_entry *entries = NULL;
@@ -225,6 +233,7 @@ static int match_containers(struct agent *agent, struct list *all, struct err *e
 		run->leftovers = true;
 		run->runs = entries[i].running && run->watched && run->started_ms && entries[i].pid == run->running.pid &&
 			    !run->exited;
+		end_strays(agent, found);
 	}
 	return r;
 }

@@ -123,7 +123,7 @@ static int read_socket(struct session *s)
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN ? 0 : -errno;
 	if (n == 0)
-		return -EPIPE;
+		return -ECONNRESET;
 	buf_commit(&s->in, (size_t)n);
 	return take_frames(s);
 }
@@ -183,6 +183,19 @@ static void make_raw(struct session *s)
 	s->raw = tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
 }
 
+static int lost(struct cli *cli, int r)
+{
+	struct err err = { 0 };
+	if (r != -ECONNRESET && r != -EPIPE) {
+		err_set_errno(&err, r, "the connection to the container was lost");
+		return cli_fail(cli, &err);
+	}
+	err_set(&err, r, "the platform's agent or server went away while the command ran; the command is ended");
+	err_hint(&err, "the platform restarts what went away: run the command again in a moment; 'dialtone doctor' looks "
+		       "at the platform");
+	return cli_fail(cli, &err);
+}
+
 static int join(struct cli *cli, struct session *s)
 {
 	sigset_t set;
@@ -201,12 +214,7 @@ static int join(struct cli *cli, struct session *s)
 		r = relay(s, signals);
 	if (s->raw)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &s->before);
-	if (r < 0) {
-		struct err err = { 0 };
-		err_set_errno(&err, r, "the connection to the container was lost");
-		return cli_fail(cli, &err);
-	}
-	return s->status;
+	return r < 0 ? lost(cli, r) : s->status;
 }
 
 static bool wants_tty(struct cli *cli)

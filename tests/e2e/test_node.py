@@ -1,12 +1,13 @@
 """What the node keeps, shows and mends by itself: logs of what was deleted, probe history, damaged files."""
 import errno
 import json
+import os
 import shutil
 import subprocess
 
 import pytest
 
-from lab import APPS, Load, Platform, run, wait_for
+from lab import APPS, DIALTONE, Load, Platform, run, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +175,32 @@ def test_a_missing_loader_is_named(platform, tmp_path):
 
 def probes(platform, app):
     return [entry["probe"] for entry in platform.json("why", app)["probes"]]
+
+
+def processes(words):
+    """Process ids of this very command line."""
+    return subprocess.run(["pgrep", "-f", f"^{words}$"], text=True, capture_output=True).stdout.split()
+
+
+def test_commands_of_a_dead_agent_end(platform, hello):
+    """What an exec started ends with the agent that it came through; what the app itself left running in there stays."""
+    push(platform, hello, "strays", "stack: shell\n")
+    own, foreign, child = (f"sleep {n}{os.getpid()}" for n in (771, 772, 773))
+    # A grandchild whose parent ends: it is the container's init that has it then, like any daemon of the app.
+    platform.cli("exec", "strays", "--", "sh", "-c", f"{own} >/dev/null 2>&1 &")
+    wait_for("the daemon", lambda: processes(own))
+    command = platform.inside(DIALTONE, "exec", "strays", "--", "sh", "-c", f"{child} & {foreign}; true")
+    with subprocess.Popen(command, env=platform.env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as client:
+        wait_for("the command", lambda: processes(foreign) and processes(child))
+        platform.kill("agent")
+        said = client.communicate(timeout=30)[1]
+    assert client.returncode != 0 and "agent or server went away" in said and "run the command again" in said, said
+    wait_for("the end of the command", lambda: not processes(foreign) and not processes(child), 15)
+    assert processes(own)
+    assert [(i["restarts"], i["state"]) for i in platform.instances("strays")] == [(0, "ready")]
+    assert wait_for("the next command", lambda: platform.cli("exec", "strays", "--", "echo", "well", check=False).stdout) == "well\n"
+    platform.cli("delete", "strays", "--yes")
+    wait_for("the end of the daemon", lambda: not processes(own))
 
 
 def test_why_shows_the_history_of_probes(platform, hello):

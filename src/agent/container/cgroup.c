@@ -65,6 +65,13 @@ static char *file_path(enum cgroup_version version, const char *controller, cons
 	return xasprintf(ROOT "/%s%s/%s", controller, path, file);
 }
 
+char *cgroup_list_path(enum cgroup_version version, const char *platform, const char *id)
+{
+	char path[CGROUP_PATH_SIZE];
+	cgroup_path(platform, id, path);
+	return file_path(version, "memory", path, "cgroup.procs");
+}
+
 static int write_text(const char *path, const char *text)
 {
 	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);

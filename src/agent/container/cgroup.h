@@ -24,6 +24,9 @@ int cgroup_prepare(enum cgroup_version version, const char *platform, struct cgr
 // "/dialtone-PLATFORM/INSTANCE"; id NULL: the platform's own.
 void cgroup_path(const char *platform, const char *id, char path[CGROUP_PATH_SIZE]);
 
+// The file that lists the processes of an instance's group. The caller frees.
+char *cgroup_list_path(enum cgroup_version version, const char *platform, const char *id);
+
 // How many processes the kernel killed in it for memory; -ENOENT when the group is gone.
 int cgroup_oom_kills(enum cgroup_version version, const char *path, uint64_t *ret);
 

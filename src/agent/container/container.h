@@ -132,6 +132,11 @@ struct container_exec {
 int container_exec(struct container_host *host, const char *id, const struct container_exec *exec, pid_t *ret_pid,
 		   int *ret_pidfd, int *ret_tty_fd, struct err *err);
 
+// Kills what commands left in a running container that an earlier agent process started with container_exec: nobody is
+// joined to them any more. What the application itself started stays. Only while no container_exec of this process is
+// under way there. Returns how many processes it killed.
+unsigned container_end_strays(struct container_host *host, const char *id);
+
 // Whether the kernel killed a process of the container for memory. Valid until container_delete. 1, 0 or a negative
 // errno.
 int container_oom(struct container_host *host, const char *id);
