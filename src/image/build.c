@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "image/image-file.h"
 #include "image/layer.h"
+#include "image/locate.h"
 #include "image/making.h"
 #include "image/paths.h"
 #include "io/file.h"
@@ -112,29 +113,6 @@ static char *folder_above(const char *recipe)
 	return xasprintf("%s/..", dir);
 }
 
-// A recipe that takes its version from a package has no version before it is built.
-static bool recipe_has_version(const char *path, const char *version)
-{
-	CLEANUP(recipe_clear) struct recipe r = { 0 };
-	if (recipe_read(path, &r, NULL) < 0)
-		return true; // building it says what is wrong with it
-	return !r.version || version_covers(version, r.version);
-}
-
-// The recipe of a stack in SHARE/stacks. -ENOENT: none of that name and version, or no such folder.
-static int stack_recipe(const char *share, const char *ref, char **ret)
-{
-	AUTO_FREE char *path = NULL;
-	int r = share ? recipe_locate(share, IMAGE_STACK, ref, &path, NULL) : -ENOENT;
-	if (r < 0)
-		return r;
-	const char *at = strchr(ref, '@');
-	if (at && !recipe_has_version(path, at + 1))
-		return -ENOENT;
-	*ret = TAKE_PTR(path);
-	return 0;
-}
-
 static bool have_stack(const char *cache, const char *ref, struct image *ret)
 {
 	AUTO_IMAGE struct image found = { 0 };
@@ -157,11 +135,11 @@ static int no_stack(const struct build *b, const char *above, const char *ref, s
 static int find_stack(struct build *b, const char *ref, struct image *ret, struct err *err)
 {
 	AUTO_FREE char *above = folder_above(b->recipe.path), *path = NULL;
-	int r = stack_recipe(above, ref, &path);
+	int r = recipe_of_stack(above, ref, &path);
 	if (r == -ENOENT) {
 		if (have_stack(b->cache, ref, ret))
 			return 0;
-		r = stack_recipe(b->options->share, ref, &path);
+		r = recipe_of_stack(b->options->share, ref, &path);
 	}
 	if (r == -ENOENT)
 		return no_stack(b, above, ref, err);
@@ -479,57 +457,5 @@ int image_build(const char *recipe, const char *cache, const struct image_build_
 		*ret_built = built;
 	*ret = b.image;
 	b.image = (struct image){ 0 };
-	return 0;
-}
-
-// --- shipped recipes
-// ---------------------------------------------------------------------------------------------------
-
-// "node-22.yaml" is node 22, "minimal.yaml" is minimal. What is behind the name sorts as a version.
-static bool recipe_means(const char *file, const char *name, const char *version, char **ret_version)
-{
-	size_t n = strlen(name), all = strlen(file);
-	if (strncmp(file, name, n) != 0 || !str_ends(file, ".yaml"))
-		return false;
-	const char *rest = file + n;
-	size_t length = all - n - 5;
-	if (length && (*rest != '-' || rest[1] < '0' || rest[1] > '9'))
-		return false;
-	AUTO_FREE char *have = length ? xstrndup(rest + 1, length - 1) : xstrdup("");
-	if (version && *have && !version_covers(version, have) && !version_covers(have, version))
-		return false;
-	*ret_version = TAKE_PTR(have);
-	return true;
-}
-
-int recipe_locate(const char *share, enum image_kind kind, const char *ref, char **ret, struct err *err)
-{
-	AUTO_FREE char *name = NULL, *version = NULL, *best = NULL, *best_version = NULL;
-	int r = image_ref_parse(ref, &name, &version, err);
-	if (r < 0)
-		return r;
-	AUTO_FREE char *dir = xasprintf("%s/%s", share, kind == IMAGE_STACK ? "stacks" : "runtimes");
-	DIR *d = opendir(dir);
-	if (!d)
-		return err_set_errno(err, -errno, "cannot read the recipes in '%s'", dir);
-	AUTO_BUF struct buf names = BUF_INIT(400);
-	for (struct dirent *e; (e = readdir(d));) {
-		char *have = NULL;
-		if (str_ends(e->d_name, ".yaml"))
-			buf_addf(&names, " %.*s", (int)strlen(e->d_name) - 5, e->d_name);
-		if (!recipe_means(e->d_name, name, version, &have))
-			continue;
-		bool better = !best || version_compare(have, best_version) > 0;
-		free(better ? best_version : have);
-		if (better) {
-			best_version = have;
-			free(best);
-			best = xasprintf("%s/%s", dir, e->d_name);
-		}
-	}
-	closedir(d);
-	if (!best)
-		return err_set(err, -ENOENT, "there is no recipe for '%s'; there are:%s", ref, buf_str(&names));
-	*ret = TAKE_PTR(best);
 	return 0;
 }
