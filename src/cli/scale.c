@@ -36,6 +36,19 @@ static json_t *bodies_of(struct cli *cli)
 	return bodies;
 }
 
+static void print_scaled(const char *app, const json_t *bodies)
+{
+	bool any = false;
+	size_t i;
+	json_t *body;
+	json_array_foreach((json_t *)bodies, i, body)
+		any = any || get_number(body, "instances");
+	if (any)
+		printf("%s runs as wanted\n", app);
+	else
+		printf("%s: what was scaled to 0 does not run any more\n", app);
+}
+
 int command_scale(struct cli *cli)
 {
 	AUTO_FREE char *path = app_path(cli, cli->args[0], "scale");
@@ -50,12 +63,12 @@ int command_scale(struct cli *cli)
 		if (status != CLI_OK)
 			break;
 	}
-	json_decref(bodies);
 	if (status == CLI_OK)
 		status = wait_until_settled(cli, cli->args[0], 0);
 	if (status == CLI_OK && cli->json)
-		return print_json(answer.json);
-	if (status == CLI_OK && !cli_get(cli, "no-wait"))
-		printf("%s runs as wanted\n", cli->args[0]);
+		status = print_json(answer.json);
+	else if (status == CLI_OK && !cli_get(cli, "no-wait"))
+		print_scaled(cli->args[0], bodies);
+	json_decref(bodies);
 	return status;
 }

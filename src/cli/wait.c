@@ -99,6 +99,22 @@ static bool any_running(const json_t *app)
 	return false;
 }
 
+// Of a process that is wanted nowhere.
+static uint64_t still_running(const json_t *process)
+{
+	return get_number(process, "wanted") ? 0 : get_number(process, "running");
+}
+
+static bool any_stopping(const json_t *app)
+{
+	const char *name;
+	json_t *process;
+	json_object_foreach(json_object_get(app, "processes"), name, process)
+		if (still_running(process))
+			return true;
+	return false;
+}
+
 static enum verdict judge(const struct wait *w, const json_t *app)
 {
 	const json_t *rollout = json_object_get(app, "rollout");
@@ -112,7 +128,21 @@ static enum verdict judge(const struct wait *w, const json_t *app)
 	if (get_flag(app, "stopped"))
 		return str_eq(state, "stopped") && !any_running(app) ? SETTLED : GOING_ON;
 	bool well = str_eq(state, "running") || str_eq(state, "completed");
-	return well && !json_is_object(rollout) ? SETTLED : GOING_ON;
+	return well && !json_is_object(rollout) && !any_stopping(app) ? SETTLED : GOING_ON;
+}
+
+static void add_counts(struct buf *text, const char *name, const json_t *process)
+{
+	unsigned ready = (unsigned)get_number(process, "ready"), wanted = (unsigned)get_number(process, "wanted");
+	buf_addf(text, "%s%s ", buf_len(text) ? ", " : "", name);
+	if (still_running(process))
+		buf_addf(text, "0 wanted, %u still there", (unsigned)still_running(process));
+	else if (!wanted)
+		buf_add_str(text, "0 wanted");
+	else if (ready > wanted)
+		buf_addf(text, "%u wanted, %u ready", wanted, ready);
+	else
+		buf_addf(text, "%u/%u ready", ready, wanted);
 }
 
 static void show(const struct cli *cli, const json_t *app)
@@ -127,11 +157,10 @@ static void show(const struct cli *cli, const json_t *app)
 		return;
 	}
 	json_object_foreach(json_object_get(app, "processes"), name, process)
-		buf_addf(&text, "%s%s %u/%u ready", buf_len(&text) ? ", " : "", name,
-			 (unsigned)get_number(process, "ready"), (unsigned)get_number(process, "wanted"));
+		add_counts(&text, name, process);
 	bool says_more = *detail && !str_ends(detail, " ready");
-	progress(cli, "%s: %s%s%s", get_text(app, "state"), buf_str(&text), says_more ? "; " : "",
-		 says_more ? detail : "");
+	progress(cli, "%s: %s%s%s", any_stopping(app) ? "stopping" : get_text(app, "state"), buf_str(&text),
+		 says_more ? "; " : "", says_more ? detail : "");
 }
 
 static int on_state(const struct sse_event *event, void *arg)

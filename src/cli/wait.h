@@ -3,8 +3,8 @@
 
 #include "cli/cli.h"
 
-// Follows apps/APP/watch until the app serves what is wanted of it (or is stopped, when that is wanted), its rollout has
-// failed, or the time of --timeout (default 5m) is over. Returns CLI_OK; or CLI_NOT_SERVING after saying why: exit status,
+// Follows apps/APP/watch until the app serves what is wanted of it (or is stopped, when that is wanted) and nothing runs
+// of a process that is wanted nowhere, its rollout has failed, or the time of --timeout (default 5m) is over. Returns CLI_OK; or CLI_NOT_SERVING after saying why: exit status,
 // last lines, probe result, what still serves, what to do next. release: which one must be the current (0: any).
 // With --no-wait returns CLI_OK at once.
 int wait_until_settled(struct cli *cli, const char *app, uint64_t release);

@@ -214,7 +214,11 @@ def test_scale_and_its_limits(platform, app):
     assert sorted(i["index"] for i in platform.instances(app)) == [0, 1, 2]
     bad = platform.cli("scale", app, "nothere=2", check=False)
     assert bad.returncode != 0 and "nothere" in bad.stderr
-    platform.cli("scale", app, "web=1")
+    none = platform.cli("scale", app, "web=0")
+    assert platform.json("app", app)["processes"]["web"]["running"] == 0, none
+    assert "scaled to 0 does not run any more" in none.stdout and "/0 ready" not in none.stderr, none
+    said = platform.cli("scale", app, "web=1")
+    assert said.stdout == f"{app} runs as wanted\n"
 
 
 def test_what_cannot_be_placed_says_why(platform, app):
