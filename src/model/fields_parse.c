@@ -124,7 +124,8 @@ static int parse_array(struct parse *parse, const struct field *field, const jso
 		parse->path.text[n] = '\0';
 	}
 	if (*field_count(field, object) < field->min)
-		return fail(parse, "must have at least %llu entries", (unsigned long long)field->min);
+		return fail(parse, "must have at least %llu %s", (unsigned long long)field->min,
+			    field->min == 1 ? "entry" : "entries");
 	return 0;
 }
 

@@ -35,6 +35,10 @@ int json_from_bytes(const void *bytes, size_t n, json_t **ret, struct err *err)
 		return r;
 	json_error_t why;
 	json_t *json = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+	enum json_error_code code = json ? json_error_unknown : json_error_code(&why);
+	if (code == json_error_null_character || code == json_error_null_byte_in_key)
+		return err_set(err, -EBADMSG, "line %d, column %d: a NUL character in a string is not allowed",
+			       why.line, why.column);
 	if (!json)
 		return err_set(err, -EBADMSG, "not valid JSON: line %d, column %d: %s", why.line, why.column, why.text);
 	*ret = json;

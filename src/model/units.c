@@ -51,6 +51,7 @@ struct kind {
 	const char *what;   // "a size"
 	const char *list;   // "K, M, G or T"
 	const char *likely; // the unit a bare number most likely meant
+	const char *instead; // how a fraction is written
 	uint64_t max;
 };
 
@@ -61,11 +62,20 @@ static int missing_unit(const struct kind *kind, const char *text, struct err *e
 	return -EINVAL;
 }
 
+static int not_whole(const struct kind *kind, const char *text, struct err *err)
+{
+	err_set(err, -EINVAL, "'%.40s': %s is a whole number and a unit, as %s", text, kind->what, kind->instead);
+	err_hint(err, "units are %s", kind->list);
+	return -EINVAL;
+}
+
 static int parse_with_unit(const struct kind *kind, const char *text, uint64_t *ret, struct err *err)
 {
 	uint64_t value = 0;
 	const char *rest = text;
 	int r = leading_number(text, &value, &rest);
+	if (r == 0 && *rest == '.')
+		return not_whole(kind, text, err);
 	if (r == -EINVAL || strlen(rest) > 8) {
 		err_set(err, -EINVAL, "'%.40s' is not %s", text, kind->what);
 		err_hint(err, "write a whole number and a unit, as in 30%s; units are %s", kind->likely, kind->list);
@@ -92,16 +102,25 @@ static int parse_with_unit(const struct kind *kind, const char *text, uint64_t *
 
 int parse_bytes(const char *text, uint64_t *ret, struct err *err)
 {
-	static const struct kind kind = { byte_units, ARRAY_LEN(byte_units),
-					  "a size",   "K, M, G and T (1024-based)",
-					  "M",        INT64_MAX };
+	static const struct kind kind = { .units = byte_units,
+					  .count = ARRAY_LEN(byte_units),
+					  .what = "a size",
+					  .list = "K, M, G and T (1024-based)",
+					  .likely = "M",
+					  .instead = "1536M",
+					  .max = INT64_MAX };
 	return parse_with_unit(&kind, text, ret, err);
 }
 
 int parse_duration(const char *text, uint32_t *ret_ms, struct err *err)
 {
-	static const struct kind kind = { time_units, ARRAY_LEN(time_units), "a length of time", "ms, s, m and h", "s",
-					  UINT32_MAX };
+	static const struct kind kind = { .units = time_units,
+					  .count = ARRAY_LEN(time_units),
+					  .what = "a length of time",
+					  .list = "ms, s, m and h",
+					  .likely = "s",
+					  .instead = "1500ms",
+					  .max = UINT32_MAX };
 	uint64_t ms = 0;
 	int r = parse_with_unit(&kind, text, &ms, err);
 	if (r < 0)

@@ -30,6 +30,12 @@ static void json_is_strict(void **state UNUSED)
 		assert_null(value);
 		assert_true(*err.text);
 	}
+	json_t *none = NULL;
+	struct err err = { 0 };
+	static const char nul[] = "{\n\"a\":\"b\\u0000\"}";
+	assert_int_equal(json_from_bytes(nul, strlen(nul), &none, &err), -EBADMSG);
+	assert_has(err.text, "line 2, column ");
+	assert_has(err.text, "a NUL character in a string is not allowed");
 	AUTO_JSON json_t *value = json("{\"b\":[1,2],\"a\":\"[[[[[[\"}");
 	AUTO_FREE char *text = json_to_text(value);
 	assert_string_equal(text, "{\"a\":\"[[[[[[\",\"b\":[1,2]}");

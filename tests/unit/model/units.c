@@ -37,6 +37,8 @@ static void bytes(void **state UNUSED)
 	uint64_t value;
 	assert_int_equal(parse_bytes("256", &value, &err), -EINVAL);
 	assert_has(err.hint, "256M");
+	assert_int_equal(parse_bytes("1.5G", &value, &err), -EINVAL);
+	assert_string_equal(err.text, "'1.5G': a size is a whole number and a unit, as 1536M");
 }
 
 static void durations(void **state UNUSED)
