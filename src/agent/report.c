@@ -102,10 +102,26 @@ static void fill(struct report_sender *sender, struct report *report)
 	}
 }
 
+// As it was when this agent started: that is what its instances get. On the heap; NULL: none.
+static char *scratch_problem(const struct agent *agent)
+{
+	const struct err *why = container_host_scratch_err(agent->host);
+	if (!why)
+		return NULL;
+	return xasprintf(NODE_PROBLEM_SCRATCH " is in memory and counts as theirs, since the agent found at its start: %s; "
+			 "%s%sthen restart the platform: dialtone down && dialtone up",
+			 why->text, why->hint, why->hint[0] ? ", unless that is done already, " : "mend that, ");
+}
+
 static void add_problems(struct agent *agent, struct node_report *node)
 {
 	size_t n;
 	node->problems = unreadable_problems(agent, &n);
+	char *scratch = scratch_problem(agent);
+	if (scratch) {
+		node->problems = xreallocarray(node->problems, n + 1, sizeof(*node->problems));
+		node->problems[n++] = scratch;
+	}
 	node->problem_count = (uint32_t)n;
 }
 

@@ -8,6 +8,7 @@
 #include "main/commands.h"
 #include "main/running.h"
 #include "main/setup.h"
+#include "model/exchange.h"
 #include "model/platform.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ struct doctor {
 	struct platform platform;
 	bool known; // platform was read
 	bool up;    // somebody supervises
+	bool scratch_known; // an agent has told
 	struct finding items[ITEMS];
 	size_t n, failures, warnings;
 };
@@ -84,7 +86,7 @@ static void check_this_machine(struct doctor *d)
 	}
 }
 
-// Without these the agent keeps it in memory.
+// Without these an agent that starts now keeps it in memory.
 static void check_scratch(struct doctor *d)
 {
 	static const char what[] = "scratch", mkfs[] = "/sbin/mkfs.ext4";
@@ -235,6 +237,36 @@ static void check_ready(struct doctor *d, const json_t *status)
 		add(d, ok, "api", "answers at %s, node and router are connected", d->cli->config.address);
 }
 
+// "what is wrong; what to do"
+static void add_problem(struct doctor *d, const char *node, const char *problem)
+{
+	bool scratch = str_starts(problem, NODE_PROBLEM_SCRATCH);
+	const char *last = strrchr(problem, ';');
+	int n = last ? (int)(last - problem) : (int)strlen(problem);
+	struct err *said = add(d, warning, scratch ? "scratch" : "node", "%s: %.*s", node, n, problem);
+	if (last)
+		err_hint(said, "%s", last + 1 + strspn(last + 1, " "));
+	d->scratch_known = d->scratch_known || scratch;
+}
+
+// What the agents know better than a look at the machine: by what they found when they started, they go on.
+static void check_nodes(struct doctor *d)
+{
+	AUTO_ANSWER struct client_answer answer = { 0 };
+	size_t i, k, n_connected = 0;
+	json_t *node, *problem;
+	if (!d->cli->client || client_call(d->cli->client, "GET", "/v1/nodes", NULL, &answer, NULL) < 0)
+		return;
+	json_array_foreach(json_object_get(answer.json, "items"), i, node) {
+		n_connected += get_flag(node, "connected");
+		json_array_foreach(json_object_get(node, "problems"), k, problem)
+			add_problem(d, get_text(node, "name"), json_string_value(problem));
+	}
+	if (n_connected && !d->scratch_known)
+		add(d, ok, "scratch", "/tmp of instances is on disk");
+	d->scratch_known = d->scratch_known || n_connected;
+}
+
 static void check_api(struct doctor *d)
 {
 	struct cli *cli = d->cli;
@@ -313,7 +345,6 @@ int command_doctor(struct cli *cli)
 	if (d->data) {
 		find_platform(d);
 		follow_data(d);
-		check_scratch(d);
 		check_disk(d, "disk", d->known ? d->data : "/var/lib");
 		check_disk(d, "cache", cache_of(d));
 	}
@@ -325,6 +356,9 @@ int command_doctor(struct cli *cli)
 		check_router(d);
 	if (d->up || !d->data)
 		check_api(d);
+	check_nodes(d);
+	if (d->data && !d->scratch_known)
+		check_scratch(d);
 	cli->json ? print_findings_json(d) : print_findings(d);
 	int status = d->failures ? CLI_FAILED : CLI_OK;
 	platform_clear(&d->platform);

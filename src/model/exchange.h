@@ -96,12 +96,15 @@ struct resources {
 
 FIELDS_OBJECT(resources)
 
+// How a problem begins that is about the writable place of instances, so that a reader can tell it from others.
+#define NODE_PROBLEM_SCRATCH "scratch of instances"
+
 struct node_report {
 	char *name, *address, *zone;
 	uint64_t memory_bytes, disk_bytes;
 	uint32_t cpu_millis;
 	struct resources used;
-	char **problems; // what somebody should look after there
+	char **problems; // what somebody should look after there: "what is wrong; what to do"
 	uint32_t problem_count;
 };
 

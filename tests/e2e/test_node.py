@@ -140,6 +140,38 @@ def small_disk():
         p.close()
 
 
+@pytest.fixture()
+def without_mkfs():
+    """A platform whose processes find no mkfs.ext4, which is there for everybody else."""
+    p = Platform("nomkfs")
+    plain = p.inside
+    p.inside = lambda *command: ["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null /sbin/mkfs.ext4 && exec "$@"', "sh",
+                                 *plain(*command)]
+    try:
+        p.up()
+        p.inside = plain
+        yield p
+    finally:
+        p.inside = plain
+        p.close()
+
+
+def test_scratch_in_memory_is_told(without_mkfs):
+    """By what the agent found when it started: the machine may have been mended since."""
+    nodes = wait_for("the node's report", lambda: [n for n in without_mkfs.json("nodes")["items"] if n["problems"]])
+    assert "scratch of instances is in memory" in nodes[0]["problems"][0] and "e2fsprogs" in nodes[0]["problems"][0], nodes
+    assert "dialtone down && dialtone up" in without_mkfs.cli("nodes").stdout
+    item = [i for i in without_mkfs.json("doctor")["items"] if i["what"] == "scratch"]
+    assert len(item) == 1 and item[0]["state"] == "warning" and "in memory" in item[0]["detail"], item
+    assert "e2fsprogs" in item[0]["mend"] and "dialtone down && dialtone up" in item[0]["mend"], item
+
+
+def test_scratch_on_disk_is_no_problem(platform):
+    item = [i for i in platform.json("doctor", "--data", platform.data)["items"] if i["what"] == "scratch"]
+    assert [i["state"] for i in item] == ["ok"], item
+    assert platform.json("nodes")["items"][0]["problems"] == []
+
+
 def fill(folder):
     """Takes all room, the last block too."""
     for size in (1 << 20, 4096):
