@@ -157,57 +157,103 @@ def request(platform, host, path="/", headers=None, method="GET", body=None):
 
 
 class Load:
-    """Constant load: a closed loop of idempotent requests over kept-alive connections, everything counted."""
+    """Constant load: a closed loop of idempotent requests over kept-alive connections, everything counted.
 
-    def __init__(self, platform, app, connections=20, pause=0.005):
-        self.platform, self.host, self.pause = platform, f"{app}.{platform.domain}", pause
-        self.sent = self.good = 0
+    Before the block begins, a second is measured in which nothing happens. In the block, and on until LEAST seconds have passed,
+    every request that was sent must be answered with 200, at least SHARE as many a second as in that one, and at no time may all
+    connections wait for STALL seconds. With retry, a request whose connection broke is sent again, once, as clients do with
+    idempotent ones, and counted in `retried`."""
+
+    LEAST, STALL, SHARE = 2, 5, 1 / 3
+
+    def __init__(self, platform, app, connections=20, pause=0.02, retry=False):
+        self.platform, self.host, self.pause, self.retry = platform, f"{app}.{platform.domain}", pause, retry
+        self.sent = self.retried = 0
+        self.answers = []  # (when, seconds since it was sent first) of each good answer
         self.failures = []
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(connections)]
 
     def __enter__(self):
-        self.began = time.monotonic()
         for thread in self.threads:
             thread.start()
+        try:
+            wait_for("the first answers", lambda: len(self.answers) >= len(self.threads) or self.failures)
+            self.usual = self.usual_rate()
+        except BaseException:
+            self.stop()
+            raise
+        self.began = time.monotonic()
         return self
 
     def __exit__(self, kind, *_):
+        if kind is None:
+            time.sleep(max(0, self.began + self.LEAST - time.monotonic()))
+        self.ended = time.monotonic()
+        self.stop()
+        if kind is None:
+            self.check()
+
+    def stop(self):
         self.stopping.set()
         for thread in self.threads:
             thread.join()
-        self.seconds = time.monotonic() - self.began
-        if kind is None:
-            self.check()
+
+    def usual_rate(self):
+        """Good answers a second, over a second in which nothing else happens."""
+        began, before = time.monotonic(), len(self.answers)
+        time.sleep(1)
+        return (len(self.answers) - before) / (time.monotonic() - began)
 
     def work(self):
         connection = Connection(self.platform)
         while not self.stopping.is_set():
-            failure = self.one(connection)
+            began = time.monotonic()
             with self.lock:
                 self.sent += 1
-                self.good += failure is None
+            failure = self.one(connection)
+            now = time.monotonic()
+            with self.lock:
                 if failure:
                     self.failures.append(failure)
+                else:
+                    self.answers.append((now, now - began))
             time.sleep(self.pause)
         connection.close()
 
     def one(self, connection):
         try:
-            connection.request("GET", "/", headers={"Host": self.host})
-            answer = connection.getresponse()
-            body = answer.read()
-            return None if answer.status == 200 else f"{answer.status} {dict(answer.getheaders())} {body[:200]!r}"
+            try:
+                return self.ask(connection)
+            except (ConnectionError, http.client.IncompleteRead):
+                if not self.retry:
+                    raise
+                connection.close()
+                with self.lock:
+                    self.retried += 1
+                return self.ask(connection)
         except Exception as error:  # whatever a client can meet counts as a failure
             connection.close()
             return repr(error)
 
+    def ask(self, connection):
+        connection.request("GET", "/", headers={"Host": self.host})
+        answer = connection.getresponse()
+        body = answer.read()
+        return None if answer.status == 200 else f"{answer.status} {dict(answer.getheaders())} {body[:200]!r}"
+
     def check(self):
-        least = self.seconds * 10 * len(self.threads) * 0.5
-        assert self.sent >= least, f"only {self.sent} requests in {self.seconds:.1f} s: less than the {least:.0f} that count as load"
         assert not self.failures, f"{len(self.failures)} of {self.sent} failed: {self.failures[:5]}"
-        assert self.good == self.sent
+        assert len(self.answers) == self.sent, f"{self.sent} requests were sent, {len(self.answers)} answered"
+        times = sorted(when for when, _ in self.answers if self.began <= when <= self.ended)
+        slowest = max(seconds for _, seconds in self.answers)
+        points = [self.began, *times, self.ended]
+        silence = max(b - a for a, b in zip(points, points[1:]))
+        assert silence <= self.STALL, f"no connection had an answer for {silence:.1f} s; the slowest took {slowest:.1f} s"
+        rate = len(times) / (self.ended - self.began)
+        assert rate >= self.usual * self.SHARE, \
+            f"{rate:.0f} answers a second, {self.usual:.0f} in the second before; the slowest took {slowest:.1f} s"
 
 
 class Uplink:

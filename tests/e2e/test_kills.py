@@ -12,7 +12,7 @@ from test_steady import pid_of
 
 KILLS = int(os.environ.get("KILLS", "10"))
 SEED = int(os.environ.get("SEED", str(int(time.time()))))
-PARTS = ["up", "keeper", "server", "agent"]  # the router has requests in flight: test_steady and the router's own tests
+PARTS = ["up", "keeper", "server", "agent"]  # not the router, with which its connections end: test_steady kills it
 
 
 def app_processes(platform):

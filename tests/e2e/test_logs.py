@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -60,17 +61,28 @@ def test_every_line_once_and_in_order_while_parts_die(platform, chatter):
     platform.cli("delete", "chatter", "--yes")
 
 
-def test_without_an_agent_the_app_goes_on_and_losses_are_counted(platform, chatter):
-    """The keeper keeps the agent stopped for a minute, while 1 MB/s are written: more than is kept."""
+def test_a_minute_without_an_agent(platform, chatter, tmp_path_factory):
+    """The agent is stopped (SIGSTOP: it neither reads nor answers) while one app writes 1 MB/s, more than is kept: it never waits,
+    and what was lost is counted. An instance of another app crashes in that minute: its end is known afterwards."""
     seconds, size = 60, 9985
+    other = tmp_path_factory.mktemp("fall")
+    shutil.copy(chatter / "chatter", other)
+    manifest(other, "fall", "./chatter 10 1000000", 1, "env:\n  CRASH_AT: \"300\"\n")
+    platform.push(other)
     manifest(chatter, "flood", f"./chatter 100 {100 * seconds} {size}")
     platform.push(chatter)
+    crashing, = platform.instances("fall")
+    assert not crashing.get("exit"), "it crashed before the agent was stopped"
+    exit_file = platform.data / "node" / "instances" / crashing["instance"] / "exit"
     agent = platform.pid("agent")
-    os.kill(agent, signal.SIGSTOP)  # absent: it neither reads nor answers
+    os.kill(agent, signal.SIGSTOP)
     try:
         time.sleep(seconds + 2)
+        assert exit_file.exists(), "nothing crashed in that minute"
     finally:
         os.kill(agent, signal.SIGCONT)
+    exit_ = wait_for("the exit", lambda: next((i["exit"] for i in platform.instances("fall") if i.get("exit")), None), 30)
+    assert exit_["status"] == 3 and "giving up at 300" in exit_["lines"] and "number 299 " in exit_["lines"], exit_
     done = wait_for("the app's last line", lambda: re.search(r"longest write ([\d.]+) s", platform.cli("logs", "flood", "--tail", "5").stdout), 60)
     assert float(done[1]) < 1, "the application had to wait for its output"
     seen = records(platform, "flood")
@@ -79,21 +91,8 @@ def test_without_an_agent_the_app_goes_on_and_losses_are_counted(platform, chatt
     # A line that is cut by the end of a gap is neither whole nor wholly lost.
     assert gaps and abs(sum(g["lines"] for g in gaps) + len(lines) - 100 * seconds) <= len(gaps)
     assert "were dropped here" in platform.cli("logs", "flood", "--tail", "1000000").stdout
-    platform.cli("delete", "flood", "--yes")
-
-
-def test_a_crash_without_an_agent_is_known_afterwards(platform, chatter):
-    manifest(chatter, "fall", "./chatter 10 1000000", 1, "env:\n  CRASH_AT: \"50\"\n")
-    platform.push(chatter)
-    agent = platform.pid("agent")
-    os.kill(agent, signal.SIGSTOP)
-    try:
-        time.sleep(8)
-    finally:
-        os.kill(agent, signal.SIGCONT)
-    exit_ = wait_for("the exit", lambda: next((i["exit"] for i in platform.instances("fall") if i.get("exit")), None), 30)
-    assert exit_["status"] == 3 and "giving up at 50" in exit_["lines"], exit_
-    platform.cli("delete", "fall", "--yes")
+    for app in ("fall", "flood"):
+        platform.cli("delete", app, "--yes")
 
 
 def test_a_follower_misses_nothing_when_its_connection_breaks(platform, tmp_path):

@@ -83,7 +83,18 @@ def test_kill_a_part_of_the_platform(platform, app, part):
         platform.kill(part)
         wait_for("the platform to answer", lambda: platform.cli("status", check=False).returncode == 0)
         platform.ready("steady", 2)
-        time.sleep(1)  # the load goes on over the new part
+    assert {i["instance"]: i["restarts"] for i in platform.ready("steady", 2)} == before, "an instance was started again"
+
+
+def test_kill_the_router(platform, app):
+    """The connections of a killed router end with it: a client sends again what had no answer, once. Nothing else is lost: new
+    connections wait in the listening socket, which outlives it."""
+    before = {i["instance"]: i["restarts"] for i in platform.ready("steady", 2)}
+    with Load(platform, "steady", retry=True) as load:
+        platform.kill("router")
+        assert platform.get("steady", "/log/17")[0] == 200, "the first request to the new router"
+        wait_for("what the app wrote since", lambda: platform.cli("logs", "steady").stdout.count("line 16 of 17") == 1, 10)
+    assert 0 < load.retried <= len(load.threads), f"{load.retried} requests were sent again: one a connection had no answer"
     assert {i["instance"]: i["restarts"] for i in platform.ready("steady", 2)} == before, "an instance was started again"
 
 
