@@ -30,6 +30,8 @@ static bool is_preferred(const struct work *work, uint32_t a, uint32_t b)
 	const struct plan_placement *left = at(work, a), *right = at(work, b);
 	if (is_settled(work, left) != is_settled(work, right))
 		return is_settled(work, left);
+	if (is_broken(work, left) != is_broken(work, right))
+		return !is_broken(work, left);
 	if (is_evicting(work, left) != is_evicting(work, right))
 		return !is_evicting(work, left);
 	return left->created_ms != right->created_ms ? left->created_ms < right->created_ms : a < b;

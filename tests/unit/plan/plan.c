@@ -402,6 +402,20 @@ static void duplicates(void **state UNUSED)
 	plan_clear(&bed.plan);
 }
 
+// One crashes, the other, on a node that has yet to be heard, may serve: that one is it, and nobody is placed beside.
+static void duplicates_one_of_them_broken(void **state UNUSED)
+{
+	struct bed bed;
+	bed_init(&bed, 3, 1);
+	add(&bed, 0, 2, INSTANCE_BACKOFF)->restarts = 10;
+	struct plan_placement *other = add(&bed, 0, 2, INSTANCE_PENDING);
+	other->unheard = true;
+	other->node = 1;
+	other->created_ms = 1;
+	expect(&bed, "stop #0");
+	plan_clear(&bed.plan);
+}
+
 static void unavailable_instead_of_surge(void **state UNUSED)
 {
 	struct bed bed;
@@ -462,6 +476,7 @@ int main(void)
 		cmocka_unit_test(what_ended_by_its_own_rule_is_left),
 		cmocka_unit_test(orphans),
 		cmocka_unit_test(duplicates),
+		cmocka_unit_test(duplicates_one_of_them_broken),
 		cmocka_unit_test(unavailable_instead_of_surge),
 		cmocka_unit_test(two_processes_fail_together),
 		cmocka_unit_test(texts),
