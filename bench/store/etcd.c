@@ -2,6 +2,7 @@
 // the bare driver in the same minute; how long a put takes until another server's replica shows it; how long after the
 // leader was killed writes are acknowledged again. Prints tab-separated "name median spread unit" lines.
 #include "../../tests/unit/store/cluster.h"
+#include "figure.h"
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -28,25 +29,6 @@ struct bench {
 	double values[ROUND_MAX];
 	unsigned n;
 };
-
-static void die(const char *what, const char *why)
-{
-	fprintf(stderr, "error: %s: %s\n", what, why);
-	exit(1);
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static void print(const char *name, double *values, unsigned n, const char *unit)
-{
-	qsort(values, n, sizeof(values[0]), compare_doubles);
-	printf("%s\t%.4g\t%.2g\t%s\n", name, values[n / 2], values[3 * n / 4] - values[n / 4], unit);
-	fflush(stdout);
-}
 
 static void hold_changed(struct task *task)
 {
@@ -145,7 +127,7 @@ static void measure_replica(struct bench *b)
 	loop_run(b->loop);
 	store_watch_stop(&b->watch);
 	task_clear(&b->seen);
-	print("store.etcd_replica_ms", b->values, b->n, "ms");
+	figure_print("store.etcd_replica_ms", b->values, b->n, "ms");
 }
 
 // ---- after the leader's end
@@ -189,7 +171,7 @@ static void measure_resume(struct bench *b, struct cluster *c)
 		cluster_start(c, leader);
 		cluster_leader(c);
 	}
-	print("store.etcd_resume_s", b->values, b->n, "s");
+	figure_print("store.etcd_resume_s", b->values, b->n, "s");
 }
 
 static struct store *open_store(struct bench *b, const char *url)
@@ -221,9 +203,9 @@ int main(int argc, char **argv)
 		fenced[i] = txns_per_second(&b, true);
 		ratio[i] = fenced[i] / bare[i];
 	}
-	print("store.etcd_txns_bare", bare, ROUNDS, "1/s");
-	print("store.etcd_txns_fenced", fenced, ROUNDS, "1/s");
-	print("store.etcd_txn_ratio", ratio, ROUNDS, "ratio");
+	figure_print("store.etcd_txns_bare", bare, ROUNDS, "1/s");
+	figure_print("store.etcd_txns_fenced", fenced, ROUNDS, "1/s");
+	figure_print("store.etcd_txn_ratio", ratio, ROUNDS, "ratio");
 	measure_replica(&b);
 	measure_resume(&b, c);
 	store_hold_stop(b.hold);

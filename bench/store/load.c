@@ -1,6 +1,8 @@
 // A store of a million records of 512 bytes: how long until it serves, and what memory it takes beyond keys and values.
 // Prints "name median spread unit" lines, tab-separated. The records are written once and the store opened several
 // times, each in a process of its own.
+#include "figure.h"
+
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -25,8 +27,7 @@ struct opened {
 
 static void fatal(UNUSED void *arg, const struct err *err)
 {
-	fprintf(stderr, "error: the store failed: %s\n", err->text);
-	exit(1);
+	die("the store failed", err->text);
 }
 
 // Keys come in no order, as placements do.
@@ -42,10 +43,8 @@ static void send_some(struct filling *f);
 static void stored(void *arg, const struct store_answer *answer)
 {
 	struct filling *f = arg;
-	if (answer->result != STORE_OK) {
-		fprintf(stderr, "error: a write was answered '%s'\n", store_result_name(answer->result));
-		exit(1);
-	}
+	if (answer->result != STORE_OK)
+		die("a write was answered", store_result_name(answer->result));
 	f->flying--;
 	send_some(f);
 	if (!f->flying)
@@ -70,10 +69,8 @@ static struct store *open_store(struct loop *loop, const char *dir)
 {
 	struct err err = { 0 };
 	struct store *store = NULL;
-	if (store_open_sqlite(loop, dir, (struct store_owner){ .fatal = fatal }, &store, &err) < 0) {
-		fprintf(stderr, "error: %s\n", err.text);
-		exit(1);
-	}
+	if (store_open_sqlite(loop, dir, (struct store_owner){ .fatal = fatal }, &store, &err) < 0)
+		die("cannot open the store", err.text);
 	return store;
 }
 
@@ -121,25 +118,11 @@ static struct opened measure_in_child(const char *dir)
 		o = measure(dir);
 		_exit(write(fds[1], &o, sizeof(o)) != sizeof(o));
 	}
-	if (pid < 0 || read(fds[0], &o, sizeof(o)) != sizeof(o) || waitpid(pid, &status, 0) != pid || status) {
-		fprintf(stderr, "error: a measuring process failed\n");
-		exit(1);
-	}
+	if (pid < 0 || read(fds[0], &o, sizeof(o)) != sizeof(o) || waitpid(pid, &status, 0) != pid || status)
+		die("a measuring process", "failed");
 	close(fds[0]);
 	close(fds[1]);
 	return o;
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static void print(const char *name, double *values, const char *unit)
-{
-	qsort(values, ROUNDS, sizeof(values[0]), compare_doubles);
-	printf("%s\t%.3g\t%.2g\t%s\n", name, values[ROUNDS / 2], values[ROUNDS - 2] - values[1], unit);
 }
 
 int main(int argc, char **argv)
@@ -156,7 +139,7 @@ int main(int argc, char **argv)
 		seconds[i] = o.seconds;
 		overhead[i] = o.overhead;
 	}
-	print("store.load_million_s", seconds, "s");
-	print("store.bytes_per_record", overhead, "bytes");
+	figure_print("store.load_million_s", seconds, ROUNDS, "s");
+	figure_print("store.bytes_per_record", overhead, ROUNDS, "bytes");
 	return tree_remove(dir, NULL) < 0;
 }

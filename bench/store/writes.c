@@ -1,5 +1,7 @@
 // Durable one-record writes: with one writer and with 64, beside the disk's own fdatasync in the same run.
 // Prints "name median spread unit" lines, tab-separated; spread is the distance between the quartiles.
+#include "figure.h"
+
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -20,34 +22,9 @@ struct bench {
 	bool stopping;
 };
 
-struct figure {
-	const char *name, *unit;
-	double values[ROUNDS];
-	unsigned n;
-};
-
-static int compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static void print(struct figure *f)
-{
-	qsort(f->values, f->n, sizeof(f->values[0]), compare_doubles);
-	printf("%s\t%.4g\t%.2g\t%s\n", f->name, f->values[f->n / 2], f->values[3 * f->n / 4] - f->values[f->n / 4],
-	       f->unit);
-}
-
-static void die(const char *what, const struct err *err)
-{
-	fprintf(stderr, "error: %s: %s\n", what, err->text);
-	exit(1);
-}
-
 static void fatal(UNUSED void *arg, const struct err *err)
 {
-	die("the store failed", err);
+	die("the store failed", err->text);
 }
 
 static void send_write(struct bench *b);
@@ -55,11 +32,8 @@ static void send_write(struct bench *b);
 static void written(void *arg, const struct store_answer *answer)
 {
 	struct bench *b = arg;
-	if (answer->result != STORE_OK) {
-		fprintf(stderr, "error: a write was answered '%s': %s\n", store_result_name(answer->result),
-			answer->reason);
-		exit(1);
-	}
+	if (answer->result != STORE_OK)
+		die("a write failed", answer->reason);
 	b->done++;
 	b->flying--;
 	if (!b->stopping)
@@ -136,27 +110,25 @@ int main(int argc, char **argv)
 	timer_init(&b.end, b.loop, time_is_up);
 	AUTO_CLOSE int disk = open_disk_file(dir);
 	if (store_open_sqlite(b.loop, dir, (struct store_owner){ .fatal = fatal }, &b.store, &err) < 0)
-		die("cannot open the store", &err);
+		die("cannot open the store", err.text);
 
-	struct figure one = { "store.writes_1", "1/s" }, many = { "store.writes_64", "1/s" };
-	struct figure sync = { "store.fsync_ratio", "ratio" }, group = { "store.group_ratio", "ratio" };
-	struct figure disk_us = { "store.disk_fdatasync_us", "us" };
+	double one[ROUNDS], many[ROUNDS], sync[ROUNDS], group[ROUNDS], disk_us[ROUNDS];
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		double seconds = disk_sync_seconds(disk);
 		double w1 = writes_per_second(&b, 1);
 		seconds = (seconds + disk_sync_seconds(disk)) / 2;
 		double w64 = writes_per_second(&b, 64);
-		one.values[one.n++] = w1;
-		many.values[many.n++] = w64;
-		sync.values[sync.n++] = w1 * seconds;
-		group.values[group.n++] = w64 / w1;
-		disk_us.values[disk_us.n++] = seconds * 1e6;
+		one[i] = w1;
+		many[i] = w64;
+		sync[i] = w1 * seconds;
+		group[i] = w64 / w1;
+		disk_us[i] = seconds * 1e6;
 	}
-	print(&one);
-	print(&many);
-	print(&sync);
-	print(&group);
-	print(&disk_us);
+	figure_print("store.writes_1", one, ROUNDS, "1/s");
+	figure_print("store.writes_64", many, ROUNDS, "1/s");
+	figure_print("store.fsync_ratio", sync, ROUNDS, "ratio");
+	figure_print("store.group_ratio", group, ROUNDS, "ratio");
+	figure_print("store.disk_fdatasync_us", disk_us, ROUNDS, "us");
 
 	store_close(b.store);
 	timer_clear(&b.end);
