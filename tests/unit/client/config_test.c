@@ -11,15 +11,20 @@
 
 static char home[64];
 
+static void clear_environment(void)
+{
+	unsetenv("DIALTONE_API");
+	unsetenv("DIALTONE_TOKEN");
+	unsetenv("DIALTONE_TENANT");
+	unsetenv("DIALTONE_ENVIRONMENT");
+}
+
 static int prepare(void **state UNUSED)
 {
 	snprintf(home, sizeof(home), "/tmp/dialtone-config-XXXXXX");
 	assert_non_null(mkdtemp(home));
 	setenv("HOME", home, 1);
-	unsetenv("DIALTONE_API");
-	unsetenv("DIALTONE_TOKEN");
-	unsetenv("DIALTONE_TENANT");
-	unsetenv("DIALTONE_ENVIRONMENT");
+	clear_environment();
 	return 0;
 }
 
@@ -75,7 +80,7 @@ static void environment_goes_first(void **state UNUSED)
 	assert_string_equal(path, "/v1/tenants/default/environments/prod/apps/shop");
 	AUTO_FREE char *blobs = client_tenant_path(&config, "blobs");
 	assert_string_equal(blobs, "/v1/tenants/default/blobs");
-	prepare(NULL);
+	clear_environment();
 }
 
 static void damaged_file_is_named(void **state UNUSED)
