@@ -233,23 +233,27 @@ static void give_config_to_owner(void)
 	(void)file;
 }
 
+int setup_operator(const struct platform *platform, struct err *err)
+{
+	AUTO_FREE char *token = NULL;
+	AUTO_FREE char *url = setup_local_url(platform->api);
+	int r = secret(platform->data, "operator", &token, err);
+	if (r < 0)
+		return r;
+	ensure_home();
+	r = client_config_store(url, token, platform->data, err);
+	if (r == 0)
+		give_config_to_owner();
+	return r;
+}
+
 int setup_write(const struct platform *platform, struct err *err)
 {
 	AUTO_FREE char *path = xasprintf("%s/platform.json", platform->data);
 	AUTO_FREE char *text = platform_to_text(platform);
-	AUTO_FREE char *operator_token = NULL;
 	AUTO_FREE char *node_token = NULL;
-	AUTO_FREE char *url = setup_local_url(platform->api);
 	int r = file_write_durable(path, text, strlen(text), 0600, err);
 	if (r == 0)
 		r = secret(platform->data, "node", &node_token, err);
-	if (r == 0)
-		r = secret(platform->data, "operator", &operator_token, err);
-	if (r < 0)
-		return r;
-	ensure_home();
-	r = client_config_store(url, operator_token, platform->data, err);
-	if (r == 0)
-		give_config_to_owner();
-	return r;
+	return r == 0 ? setup_operator(platform, err) : r;
 }

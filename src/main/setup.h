@@ -25,5 +25,8 @@ int setup_platform(const char *data, const struct setup_options *options, struct
 // CLI.
 int setup_write(const struct platform *platform, struct err *err);
 
+// Of that, what a platform that is up still has to give: the operator's token, stored for the CLI of this HOME.
+int setup_operator(const struct platform *platform, struct err *err);
+
 // The API as a client on this machine reaches it: "http://127.0.0.1:7070".
 char *setup_local_url(const char *address);

@@ -88,6 +88,8 @@ static int already_up(const char *data, const struct up *up)
 			 data);
 		return say_error(&err);
 	}
+	if (setup_operator(&p, &err) < 0) // this HOME may not be the one that the platform was started with
+		return say_error(&err);
 	if (ready_wait(&p, 0, READY_MS, &err) < 0) {
 		if (!is_served(&p, 0))
 			return say_error(&err);

@@ -32,6 +32,13 @@ def test_up_says_how_to_reach_it_and_again_that_it_is_up(lab):
     again = lab.up()
     assert again.returncode == 0 and "already up" in again.stdout
     assert parts(lab) == before
+    elsewhere = {**lab.env, "HOME": str(lab.root / "elsewhere")}
+    again = run(*lab.inside(DIALTONE, "up", "--data", lab.data, "--detach"), check=False, env=elsewhere)
+    assert again.returncode == 0 and "already up" in again.stdout, again.stderr
+    assert run(*lab.inside(DIALTONE, "apps"), check=False, env=elsewhere).returncode == 0
+    (lab.home / ".config" / "dialtone" / "config.json").unlink()
+    again = lab.up()
+    assert "already up" in again.stdout and lab.cli("apps", check=False).returncode == 0
     other = lab.cli("up", "--data", lab.data, "--http", "127.0.0.1:8090", "--detach", check=False)
     assert other.returncode == 1 and "127.0.0.1:8080" in other.stderr and "hint:" in other.stderr
     assert parts(lab) == before
