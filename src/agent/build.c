@@ -20,7 +20,6 @@
 enum { PING_MS = 15000, PULL_EVERY_MS = 20, PULL_AT_MOST_MS = 60 * 1000, PIECE = 16 << 10, BUILD_PIDS = 4096 };
 static const uint64_t BUILD_DISK = 2ull << 30; // what is used of it, not what is there, is taken
 #define BUILD_MEMORY_DEFAULT (2ull << 30)
-#define BUILD_TIMEOUT_DEFAULT_MS (15 * 60 * 1000)
 
 struct building {
 	struct list link; // agent->streams

@@ -272,6 +272,8 @@ static void kill_it(struct instance *instance)
 	int r;
 	if (first_time(instance)) {
 		timer_set(&instance->timer, KILL_WAIT_MS);
+		if (life_stop_wanted(instance))
+			life_say(instance, "killed after %g s of drain", life_wants(instance)->drain_ms / 1000.0);
 		life_job(instance, JOB_KILL, SIGKILL);
 	}
 	if (!instance->job)
@@ -301,7 +303,7 @@ static void cleaned(struct instance *instance)
 	instance->delay_ms = 0;
 	if (crashed && !restart_wanted(&life_wants(instance)->restart, clean_exit))
 		instance->over = true;
-	if (crashed)
+	if (crashed && !instance->over && !life_stop_wanted(instance))
 		count_crash(instance);
 	instance->late = false;
 	if (life_stop_wanted(instance) || instance->over)

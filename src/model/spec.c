@@ -68,7 +68,8 @@ const struct fields restart_fields =
 
 static const struct field build_items[] = {
 	FIELD(build, command, FIELD_TEXT, OPTIONAL, 1, 8 * KIB),
-	FIELD(build, timeout_ms, FIELD_MS, OPTIONAL, SECOND, 2 * HOUR, .human = "timeout", .preset = 15 * MINUTE),
+	FIELD(build, timeout_ms, FIELD_MS, OPTIONAL, SECOND, BUILD_TIMEOUT_MAX_MS, .human = "timeout",
+	      .preset = BUILD_TIMEOUT_DEFAULT_MS),
 	FIELD(build, memory_bytes, FIELD_BYTES, OPTIONAL, 16 * MIB, 1024 * GIB, .human = "memory", .preset = GIB),
 };
 const struct fields build_fields = FIELDS(build, build_items, "Build", .shorthand = "command");

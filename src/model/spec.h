@@ -27,6 +27,8 @@ struct restart {
 	uint32_t reset_ms;   // a run this long starts the count anew
 };
 
+enum { BUILD_TIMEOUT_DEFAULT_MS = 15 * 60 * 1000, BUILD_TIMEOUT_MAX_MS = 2 * 3600 * 1000 };
+
 struct build {
 	char *command; // NULL: nothing to build
 	uint32_t timeout_ms;

@@ -35,8 +35,8 @@ const struct own_answer *answer_nothing_ready(enum route_state state)
 	static const struct own_answer answers[] = {
 		[ROUTE_RUNNING] = { 503, "none-ready", "No instance of this application is ready.",
 				    "Its owner finds out more with 'dialtone why'." },
-		[ROUTE_STOPPED] = { 503, "stopped", "This application is stopped.",
-				    "Its owner starts it with 'dialtone start'." },
+		[ROUTE_STOPPED] = { 503, "stopped", "This application is stopped, or scaled to 0.",
+				    "Its owner starts it with 'dialtone start' or 'dialtone scale'." },
 		[ROUTE_FAILING] = { 503, "failing", "This application does not come up.",
 				    "Its owner finds the reason with 'dialtone why' and 'dialtone logs'." },
 		[ROUTE_STARTING] = { 503, "starting", "This application is starting.",

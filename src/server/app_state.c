@@ -75,6 +75,18 @@ static bool is_completed(const struct app_entry *app)
 	return completed;
 }
 
+// Between two runs it is unready too: only what its agent says of its health (agent/life.c) tells the one from the other.
+bool app_has_become_unready(const struct app_entry *app)
+{
+	const struct placement_entry *p;
+	LIST_EACH(p, &app->placements, of_app)
+		if (p->record.want == WANT_RUN && p->record.release == app->app.release && p->heard &&
+		    p->actual.state == INSTANCE_UNREADY && p->actual.message &&
+		    str_starts(p->actual.message, "health check: "))
+			return true;
+	return false;
+}
+
 enum app_state app_state(const struct app_entry *app)
 {
 	if (app->app.stopped)
@@ -93,7 +105,7 @@ enum app_state app_state(const struct app_entry *app)
 	LIST_EACH(p, &app->placements, of_app)
 		if (p->heard && p->actual.state == INSTANCE_READY)
 			return APP_UPDATING;
-	return APP_STARTING;
+	return app_has_become_unready(app) ? APP_FAILING : APP_STARTING;
 }
 
 struct process_counts app_counts(const struct app_entry *app, const char *process)
@@ -155,6 +167,8 @@ char *instance_cause(const struct placement_entry *p)
 	else if (actual->probe && !actual->probe->ok && actual->state != INSTANCE_READY)
 		buf_addf(&out, "is not ready: %.500s",
 			 actual->probe->detail ? actual->probe->detail : "its probe fails");
+	else if (actual->state == INSTANCE_BACKOFF)
+		buf_add_str(&out, "waits to be restarted");
 	else
 		buf_addf(&out, "is %s%s%.500s", instance_state_name(actual->state), actual->message ? ": " : "",
 			 actual->message ? actual->message : "");
@@ -183,7 +197,9 @@ static void add_progress(struct buf *out, const char *process, const struct plan
 {
 	uint32_t surplus =
 		status->current + status->old > status->wanted ? status->current + status->old - status->wanted : 0;
-	if (status->current_ready < status->wanted)
+	if (status->rollout == ROLLOUT_STOPPED)
+		buf_addf(out, "%s: scaled to 0", process);
+	else if (status->current_ready < status->wanted)
 		buf_addf(out, "%s: %u of %u ready", process, status->current_ready, status->wanted);
 	else if (surplus || status->stopping)
 		buf_addf(out, "%s: %u to be stopped", process, surplus + status->stopping);

@@ -12,6 +12,8 @@ bool app_is_planned(const struct app_entry *app);
 enum rollout app_planned_rollout(const struct app_entry *app);
 // The same, and not done before every router has turned away from what is to be stopped.
 enum rollout app_rollout(const struct app_entry *app);
+// An instance of the wanted release served, and is not ready any more.
+bool app_has_become_unready(const struct app_entry *app);
 enum app_state app_state(const struct app_entry *app);
 
 struct process_counts {

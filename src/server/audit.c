@@ -63,6 +63,18 @@ void audit_add(struct request *rq, struct store_txn *txn, const char *object, co
 	put(rq, txn, &record);
 }
 
+static void recorded(void *arg UNUSED, const struct store_answer *answer UNUSED)
+{
+}
+
+void audit_failed(struct request *rq, const char *detail)
+{
+	struct audit record = { .outcome = (char *)"failed", .status = rq->route->status, .detail = (char *)detail };
+	struct store_txn *txn = store_txn_new();
+	put(rq, txn, &record);
+	store_commit(rq->server->store, txn, recorded, NULL);
+}
+
 static bool may_record(struct allowance *allowance, unsigned every_ms, uint64_t now_ms)
 {
 	uint64_t earned = (now_ms - allowance->refilled_ms) / every_ms;
@@ -77,10 +89,6 @@ static bool may_record(struct allowance *allowance, unsigned every_ms, uint64_t 
 	}
 	allowance->left--;
 	return true;
-}
-
-static void recorded(void *arg UNUSED, const struct store_answer *answer UNUSED)
-{
 }
 
 static bool is_audited(const struct request *rq, unsigned status)

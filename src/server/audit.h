@@ -30,4 +30,7 @@ void audit_add(struct request *rq, struct store_txn *txn, const char *object, co
 // Records that rq was answered with this status, if such attempts are audited: changes, and whatever lacks rights.
 void audit_refused(struct request *rq, unsigned status, const char *detail);
 
+// Records that what was begun, and answered as such, came to nothing.
+void audit_failed(struct request *rq, const char *detail);
+
 void audit_list(struct request *rq); // GET /v1/audit

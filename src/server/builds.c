@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-enum { TIMEOUT_DEFAULT_MS = 600000, MEMORY_DEFAULT = 1 << 30 };
+enum { MEMORY_DEFAULT = 1 << 30 };
 
 static const struct field build_request_items[] = {
 	FIELD(build_request, artifact, FIELD_TEXT, REQUIRED, 0, 128, .check = check_digest),
@@ -19,7 +19,8 @@ static const struct field build_request_items[] = {
 	FIELD(build_request, stack, FIELD_TEXT, OPTIONAL, 0, 128,
 	      .about = "of the app; the build has the runtime's build stack"),
 	FIELD(build_request, command, FIELD_TEXT, REQUIRED, 1, 32 << 10),
-	FIELD(build_request, timeout_ms, FIELD_MS, OPTIONAL, 1000, 24 * 3600 * 1000, .preset = TIMEOUT_DEFAULT_MS),
+	FIELD(build_request, timeout_ms, FIELD_MS, OPTIONAL, 1000, BUILD_TIMEOUT_MAX_MS,
+	      .preset = BUILD_TIMEOUT_DEFAULT_MS),
 	FIELD(build_request, memory_bytes, FIELD_BYTES, OPTIONAL, 16 << 20, INT64_MAX, .preset = MEMORY_DEFAULT),
 };
 const struct fields build_request_fields = FIELDS(build_request, build_request_items, "BuildRequest");
@@ -84,12 +85,27 @@ static void record_result(struct request *rq, const struct build_run *run, const
 	store_commit(rq->server->store, txn, recorded, NULL);
 }
 
+static void record_failure(struct request *rq, const json_t *said)
+{
+	uint64_t status = json_get_u64(said, "exit", 0);
+	AUTO_FREE char *exit = status ? xasprintf(" (exit status %llu)", (unsigned long long)status) : xstrdup("");
+	AUTO_FREE char *detail = xasprintf("%.1000s%s", json_get_text(said, "detail", "the build failed"), exit);
+	audit_failed(rq, detail);
+}
+
 static void saw_event(struct request *rq, const struct sse_event *event, void *arg)
 {
 	struct build_run *run = arg;
 	AUTO_JSON json_t *data = NULL;
-	if (!str_eq(event->event, "result") || json_from_bytes(event->data, event->data_len, &data, NULL) < 0)
+	bool failed = str_eq(event->event, "failed");
+	if (!failed && !str_eq(event->event, "result"))
 		return;
+	if (json_from_bytes(event->data, event->data_len, &data, NULL) < 0)
+		return;
+	if (failed) {
+		record_failure(rq, data);
+		return;
+	}
 	const char *artifact = json_get_text(data, "artifact", "");
 	if (!check_digest(artifact))
 		record_result(rq, run, artifact);

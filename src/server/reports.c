@@ -10,8 +10,16 @@
 #include "server/route.h"
 
 #include <errno.h>
+#include <signal.h>
 
 // ---- the node's record
+
+// Free space comes and goes with what others write, and is measured anew by each agent: a sixteenth is no other disk.
+static bool is_same_disk(uint64_t recorded, uint64_t said)
+{
+	uint64_t more = recorded > said ? recorded : said, less = recorded > said ? said : recorded;
+	return more - less <= more / 16;
+}
 
 static bool record_is_current(const struct node_entry *node, const struct report *report)
 {
@@ -19,7 +27,7 @@ static bool record_is_current(const struct node_entry *node, const struct report
 	const struct node_report *said = &report->node;
 	return node->exists && str_eq(record->boot, report->boot) && str_eq(record->address, said->address) &&
 	       str_eq(record->zone, said->zone) && record->memory_bytes == said->memory_bytes &&
-	       record->disk_bytes == said->disk_bytes && record->cpu_millis == said->cpu_millis;
+	       is_same_disk(record->disk_bytes, said->disk_bytes) && record->cpu_millis == said->cpu_millis;
 }
 
 static void record_written(void *arg, const struct store_answer *answer)
@@ -85,6 +93,40 @@ static void crashed(struct server *server, struct placement_entry *p, const stru
 	event_add(server, p->app, &event);
 }
 
+// An end that was asked for is news when it is that of the whole app, or not what SIGTERM is to lead to.
+static bool is_news(const struct app_entry *app, const struct exit_status *exit)
+{
+	bool termed = exit->signal == SIGTERM || (!exit->signal && exit->status == 128 + SIGTERM);
+	bool clean = !exit->unknown && !exit->oom && !exit->signal && !exit->status;
+	return app->app.stopped || !(clean || termed);
+}
+
+static void stopped(struct server *server, struct placement_entry *p, const struct instance_report *now)
+{
+	const struct exit_status *exit = now->exit;
+	if (!exit || p->record.want != WANT_STOP || !placement_is_of(p, p->app))
+		return;
+	bool is_new = p->heard ? !p->actual.exit || p->actual.exit->at_ms != exit->at_ms
+			       : !event_is_known(server, p->app, "stopped", p->record.instance, exit->at_ms);
+	if (!is_new || !is_news(p->app, exit))
+		return;
+	struct placement_entry view = { .record = p->record, .heard = true, .actual = *now };
+	view.actual.state = INSTANCE_STOPPED;
+	view.actual.message = NULL;
+	AUTO_FREE char *cause = instance_cause(&view);
+	bool killed = exit->signal == SIGKILL && !str_empty(now->message);
+	AUTO_FREE char *message = xasprintf("%s%s%.200s", cause, killed ? "; " : "", killed ? now->message : "");
+	struct event event = { .type = (char *)"stopped",
+			       .message = message,
+			       .process = p->record.process,
+			       .instance = p->record.instance,
+			       .index = p->record.index,
+			       .node = p->record.node,
+			       .release = p->record.release,
+			       .at_ms = exit->at_ms };
+	event_add(server, p->app, &event);
+}
+
 static void cannot_start(struct server *server, struct placement_entry *p, const struct instance_report *now)
 {
 	if (now->state != INSTANCE_FAILED || (p->heard && p->actual.state == INSTANCE_FAILED) ||
@@ -109,6 +151,7 @@ static void take_instance(struct server *server, struct node_entry *node, struct
 		return; // placed elsewhere or over: the assignments say so
 	crashed(server, p, now);
 	cannot_start(server, p, now);
+	stopped(server, p, now);
 	bool routing = !p->heard || p->actual.state != now->state || !str_eq(p->actual.address, now->address) ||
 		       p->actual.port != now->port;
 	instance_report_clear(&p->actual);

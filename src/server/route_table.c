@@ -70,14 +70,28 @@ static bool add_instances(struct app_entry *app, json_t *ret)
 	return true;
 }
 
+static bool is_to_run(const struct app_entry *app)
+{
+	const struct process *process = routed_process(&app->app.spec);
+	return !process || app_wanted(&app->app, process->name) > 0;
+}
+
 static const char *state_name(struct app_entry *app, bool serves)
 {
-	enum app_state state = app_state(app);
-	if (state == APP_STOPPED)
+	if (app->app.stopped || (!serves && !is_to_run(app)))
 		return "stopped";
 	if (serves)
 		return "running";
-	return state == APP_FAILING ? "failing" : "starting";
+	if (app_has_become_unready(app))
+		return "running"; // the router says that none is ready
+	switch (app_state(app)) {
+	case APP_FAILING:
+		return "failing";
+	case APP_COMPLETED:
+		return "stopped";
+	default:
+		return "starting";
+	}
 }
 
 static bool add_app(struct server *server, struct app_entry *app, json_t *routes)

@@ -145,6 +145,9 @@ def test_stop_and_start(platform, app):
     platform.cli("stop", app)
     status, headers, _ = platform.get(app)
     assert status == 503 and headers["x-dialtone-error"] == "stopped"
+    said = wait_for("the end in the events", lambda: [e["message"] for e in platform.json("events", app)["items"]
+                                                      if e["type"] == "stopped" and e.get("instance")])
+    assert said[0].startswith("web.0 ") and ("status" in said[0] or "signal" in said[0]), said
     platform.cli("start", app)
     assert platform.get(app)[0] == 200
 
@@ -217,6 +220,9 @@ def test_scale_and_its_limits(platform, app):
     none = platform.cli("scale", app, "web=0")
     assert platform.json("app", app)["processes"]["web"]["running"] == 0, none
     assert "scaled to 0 does not run any more" in none.stdout and "/0 ready" not in none.stderr, none
+    status, headers, page = platform.get(app)
+    assert status == 503 and headers["x-dialtone-error"] == "stopped" and "scaled to 0" in page
+    assert "scaled to 0" in platform.json("why", app)["summary"]
     said = platform.cli("scale", app, "web=1")
     assert said.stdout == f"{app} runs as wanted\n"
 

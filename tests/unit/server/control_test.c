@@ -479,6 +479,39 @@ static bool has_crash(const json_t *events, const void *arg UNUSED)
 	return false;
 }
 
+static bool is_in_state(struct rig *r, void *arg)
+{
+	return str_eq(json_get_text(routed(r, "shop.apps.localhost"), "state", ""), arg);
+}
+
+static void set_unhealthy(struct rig *r, void *arg UNUSED)
+{
+	size_t at = 0;
+	void *value;
+	while (map_next(&r->agent.instances, &at, NULL, &value))
+		((struct fake_instance *)value)->report.message = xstrdup("health check: refused");
+}
+
+static void test_zero_is_stopped(void **state UNUSED)
+{
+	rig_deploy(&rig, "shop", 1, ARTIFACT);
+	json_decref(rig_call(&rig, 202, "POST", APP_PATH "shop/scale", "{\"instances\":0}"));
+	rig_until(&rig, is_in_state, (void *)"stopped");
+	json_decref(rig_wait(&rig, APP_PATH "shop/why", says_all, "scaled to 0"));
+}
+
+static void test_unready_is_not_starting(void **state UNUSED)
+{
+	rig_deploy(&rig, "shop", 1, ARTIFACT);
+	rig_do(&rig, set_unhealthy, NULL);
+	crash_and_be(0, 0, INSTANCE_UNREADY);
+	json_t *why = rig_wait(&rig, APP_PATH "shop/why", says_all, "web.0 is unready");
+	assert_string_equal(json_get_text(why, "state", ""), "failing");
+	json_decref(why);
+	expect_routed(0);
+	rig_until(&rig, is_in_state, (void *)"running"); // of which none is ready
+}
+
 static void test_crash_is_told(void **state UNUSED)
 {
 	rig_deploy(&rig, "shop", 1, ARTIFACT);
@@ -583,6 +616,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_loop_is_not_well, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rollback_goes_to_what_came_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_cause_is_said_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_zero_is_stopped, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unready_is_not_starting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_crash_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_server_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_delete_leaves_nothing, setup, teardown),
