@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "image/build.h"
+#include "image/recipe.h"
 #include "io/file.h"
 
 #include <errno.h>
@@ -52,6 +53,19 @@ static int find_recipe(const char *share, enum image_kind kind, const char *word
 	return r == -ENOENT ? err_hint(err, "name one of these, or a recipe file of your own") : r;
 }
 
+// What is built goes into the cache that all apps share: not what was not meant.
+static int check_kind(const char *path, enum image_kind kind, struct err *err)
+{
+	CLEANUP(recipe_clear) struct recipe recipe = { 0 };
+	int r = recipe_read(path, &recipe, err);
+	if (r < 0 || recipe.kind == kind)
+		return r;
+	bool is_stack = recipe.kind == IMAGE_STACK;
+	err_set(err, -EINVAL, "%s is the recipe of a %s, not of a %s", path, is_stack ? "stack" : "runtime",
+		is_stack ? "runtime" : "stack");
+	return err_hint(err, "dialtone %s build %s", is_stack ? "stack" : "runtime", path);
+}
+
 static int build_image(struct cli *cli, enum image_kind kind)
 {
 	if (!str_eq(cli->args[0], "build"))
@@ -74,6 +88,8 @@ static int build_image(struct cli *cli, enum image_kind kind)
 	AUTO_IMAGE struct image image = { 0 };
 	bool built = false;
 	int r = find_recipe(share, kind, cli->args[1], &recipe, &err);
+	if (r == 0)
+		r = check_kind(recipe, kind, &err);
 	if (r == 0)
 		r = image_build(recipe, cache ? cache : "/var/cache/dialtone", &options, &image, &built, &err);
 	if (r < 0)

@@ -166,11 +166,6 @@ static int stack_below(struct build *b, const char *ref, struct image *ret, stru
 	return r < 0 ? err_wrap(err, "stack '%s' below '%s'", ref, b->recipe.name) : 0;
 }
 
-static bool is_empty(const struct layer_recipe *l)
-{
-	return !l->packages.n && !l->n_npm && !l->directories.n && !l->files.n && !l->links.n;
-}
-
 static int run_steps(struct making *m, char digest[DIGEST_SIZE], uint64_t *ret_bytes, struct err *err)
 {
 	int r = cache_scratch(m->cache, &m->scratch, err);
@@ -192,7 +187,7 @@ static int make_layer(struct build *b, const struct layer_recipe *recipe, const 
 		      const char *const *below, size_t n_below, struct lock_part *resolved, uint64_t *ret_bytes,
 		      struct err *err)
 {
-	if (is_empty(recipe))
+	if (layer_recipe_is_empty(recipe))
 		return 0;
 	struct making m = { .cache = b->cache,
 			    .recipe = recipe,

@@ -145,6 +145,20 @@ struct key {
 	size_t offset;
 };
 
+static int unknown_key(struct reading *in, const yaml_node_t *node, const char *name, const struct key *keys, size_t n)
+{
+	AUTO_FREE const char **names = xcalloc(n, sizeof(*names));
+	AUTO_BUF struct buf list = BUF_INIT(1024);
+	for (size_t i = 0; i < n; i++) {
+		names[i] = keys[i].name;
+		buf_addf(&list, "%s%s", i ? ", " : "", names[i]);
+	}
+	const char *nearest = str_nearest(name, names, n);
+	fault(in, node, "unknown key", name);
+	return nearest ? err_hint(in->err, "did you mean '%s'?", nearest)
+		       : err_hint(in->err, "possible here: %s", buf_str(&list));
+}
+
 static int read_keys(struct reading *in, const yaml_node_t *node, const struct key *keys, size_t n, void *to)
 {
 	if (node->type != YAML_MAPPING_NODE)
@@ -160,7 +174,7 @@ static int read_keys(struct reading *in, const yaml_node_t *node, const struct k
 		while (i < n && !str_eq(keys[i].name, name))
 			i++;
 		if (i == n)
-			return fault(in, key_node, "unknown key", name);
+			return unknown_key(in, key_node, name, keys, n);
 		r = keys[i].read(in, yaml_document_get_node(&in->doc, pair->value), (char *)to + keys[i].offset);
 		if (r < 0)
 			return r;
@@ -295,6 +309,17 @@ static bool is_reference(const char *ref)
 	return image_ref_parse(ref, &name, &version, NULL) == 0;
 }
 
+bool layer_recipe_is_empty(const struct layer_recipe *l)
+{
+	return !l->packages.n && !l->n_npm && !l->directories.n && !l->files.n && !l->links.n;
+}
+
+static int nothing_in(const struct recipe *r, struct err *err)
+{
+	err_set(err, -EINVAL, "%s: puts nothing into the stack", r->path);
+	return err_hint(err, "give it 'over' (another stack), or some of packages, npm, directories, files and links");
+}
+
 static int check_recipe(const struct recipe *r, struct err *err)
 {
 	if (!str_is_label(r->name ? r->name : ""))
@@ -313,7 +338,10 @@ static int check_recipe(const struct recipe *r, struct err *err)
 		return err_set(err, -EINVAL, "%s: build.over must name a stack, or NAME@VERSION, not '%s'", r->path,
 			       r->build_over);
 	int code = check_layer(&r->layer, r->path, err);
-	return code < 0 ? code : check_layer(&r->build, r->path, err);
+	if (code == 0)
+		code = check_layer(&r->build, r->path, err);
+	bool empty = r->kind == IMAGE_STACK && !r->over && layer_recipe_is_empty(&r->layer);
+	return code == 0 && empty ? nothing_in(r, err) : code;
 }
 
 static int load(struct reading *in, const char *text, size_t n)

@@ -42,6 +42,9 @@ struct layer_recipe {
 	struct keyed env;
 };
 
+// Puts no file in, so that there is no layer of it.
+bool layer_recipe_is_empty(const struct layer_recipe *recipe);
+
 struct recipe {
 	enum image_kind kind;
 	char *path, *name, *version, *version_of, *about, *command;

@@ -359,6 +359,7 @@ static void recipes_are_checked(void **state)
 		const char *text, *says;
 	} bad[] = {
 		{ "kind: stack\nname: x\nversion: \"1\"\npakages: [a]\n", "r.yaml:4:1: unknown key: pakages" },
+		{ "kind: stack\nname: x\nversion: \"1\"\n", "puts nothing into the stack" },
 		{ "kind: thing\n", "r.yaml:1:7: kind is stack or runtime" },
 		{ "kind: stack\nname: X\nversion: \"1\"\n", "name must be" },
 		{ "kind: stack\nname: x\n", "either version or version-of" },
