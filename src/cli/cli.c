@@ -78,11 +78,12 @@ static void replace(char **to, const char *value)
 static int connect_platform(struct cli *cli)
 {
 	struct err err = { 0 };
+	int status = cli_check_environment(cli);
+	if (status != CLI_OK)
+		return status;
 	int r = client_config_load(cli_get(cli, "api"), &cli->config, &err);
-	if (r < 0) {
-		int status = r == -ENOENT ? CLI_DENIED : CLI_FAILED; // -ENOENT: there is no token
-		return cli_report(status, &err, NULL, NULL, NULL);
-	}
+	if (r < 0) // -ENOENT: there is no token
+		return cli_report(r == -ENOENT ? CLI_DENIED : CLI_FAILED, &err, NULL, NULL, NULL);
 	replace(&cli->config.tenant, cli_get(cli, "tenant"));
 	replace(&cli->config.environment, cli_get(cli, "environment"));
 	if (!str_is_label(cli->config.tenant) || !str_is_label(cli->config.environment))

@@ -109,6 +109,8 @@ int cli_list(struct cli *cli, const char *path, struct client_answer *answer);
 
 // Sorts the words behind the command into options and arguments and checks both; says what is wrong. CLI_OK or CLI_USAGE.
 int cli_words(struct cli *cli, int argc, char **argv);
+// The same for what the environment says in place of an option.
+int cli_check_environment(const struct cli *cli);
 
 // Whether the words ask for JSON, in whatever state they are: a program that did gets its error as JSON.
 bool cli_wants_json(int argc, char **argv);

@@ -150,6 +150,15 @@ static int detect_commands(const struct source *source, struct detected *ret, st
 	return r;
 }
 
+static bool is_named_before(const json_t *items, size_t at)
+{
+	const char *name = get_text(json_array_get(items, at), "name");
+	for (size_t i = 0; i < at; i++)
+		if (str_eq(get_text(json_array_get(items, i), "name"), name))
+			return true;
+	return false;
+}
+
 static char *runtime_names(struct cli *cli)
 {
 	AUTO_BUF struct buf names = BUF_INIT(1024);
@@ -158,7 +167,8 @@ static char *runtime_names(struct cli *cli)
 	json_t *item;
 	if (client_call(cli->client, "GET", "/v1/runtimes", NULL, &answer, NULL) == 0)
 		json_array_foreach(json_object_get(answer.json, "items"), i, item)
-			buf_addf(&names, "%s%s", i ? ", " : "", get_text(item, "name"));
+			if (!is_named_before(json_object_get(answer.json, "items"), i)) // in another version
+				buf_addf(&names, "%s%s", i ? ", " : "", get_text(item, "name"));
 	return xstrdup(buf_len(&names) ? buf_str(&names) : "see 'dialtone runtimes'");
 }
 

@@ -192,8 +192,10 @@ static void print_instance(const json_t *instance)
 {
 	const json_t *exit = json_object_get(instance, "exit");
 	const json_t *probe = json_object_get(instance, "probe");
-	fprintf(stderr, "  %s.%u is %s", get_text(instance, "process"), (unsigned)get_number(instance, "index"),
-		get_text(instance, "state"));
+	const char *state = get_text(instance, "state");
+	bool waits = str_eq(state, "backoff");
+	fprintf(stderr, "  %s.%u %s%s", get_text(instance, "process"), (unsigned)get_number(instance, "index"),
+		waits ? "waits to be restarted" : "is ", waits ? "" : state);
 	if (*get_text(instance, "message")) {
 		fputs(": ", stderr);
 		print_safe(stderr, get_text(instance, "message"));

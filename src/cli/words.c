@@ -155,6 +155,15 @@ static int check_value(const struct cli *cli, const struct cli_option *o, const 
 	return CLI_OK;
 }
 
+int cli_check_environment(const struct cli *cli)
+{
+	const char *api = getenv("DIALTONE_API");
+	struct err err = { 0 };
+	if (cli_get(cli, "api") || str_empty(api) || is_url(api, &err))
+		return CLI_OK;
+	return cli_usage(cli, "DIALTONE_API: %s%s%s", err.text, *err.hint ? "; " : "", err.hint);
+}
+
 static int check_options(struct cli *cli)
 {
 	for (unsigned i = 0; i < cli->n_given; i++) {

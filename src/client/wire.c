@@ -125,13 +125,22 @@ static const char *member(const json_t *object, const char *name)
 	return str_empty(text) ? NULL : text;
 }
 
+// A field of a request's body is told as a person writes it: without the 'spec.' above the manifest's keys.
+static const char *as_written(const json_t *json, const char *detail)
+{
+	static const char above[] = "spec.";
+	const char *field = member(json, "field");
+	bool is_it = detail && field && str_starts(field, above) && str_starts(detail, field);
+	return is_it ? detail + strlen(above) : detail;
+}
+
 static int problem(unsigned status, const json_t *json, struct err *err)
 {
 	const char *title = member(json, "title"), *detail = member(json, "detail"), *hint = member(json, "hint");
 	int code = client_status_errno(status);
 	// The title is the status in words; a person is told the cause.
 	if (title || detail)
-		err_set(err, code, "%s", detail ? detail : title);
+		err_set(err, code, "%s", detail ? as_written(json, detail) : title);
 	else
 		err_set(err, code, "the platform answered %u %s", status, http_status_text(status));
 	if (hint)

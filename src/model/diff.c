@@ -76,13 +76,20 @@ static void diff_list_one(struct changes *changes, const char *path, const struc
 	}
 }
 
+// An app that has no build has none of its settings either.
+static const void *part(const struct field *field, const void *object)
+{
+	const void *inner = object ? field_at(field, object) : NULL;
+	bool unused = inner && field->of == &build_fields && !((const struct build *)inner)->command;
+	return unused ? NULL : inner;
+}
+
 static void diff_field(struct changes *changes, const char *path, const struct field *field, const void *before,
 		       const void *after)
 {
 	switch (field->type) {
 	case FIELD_OBJECT:
-		diff_object(changes, path, field->of, before ? field_at(field, before) : NULL,
-			    after ? field_at(field, after) : NULL);
+		diff_object(changes, path, field->of, part(field, before), part(field, after));
 		break;
 	case FIELD_MAP:
 		diff_map(changes, path, field, before, after);

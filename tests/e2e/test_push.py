@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from lab import APPS, DIALTONE, connect_in, wait_for
+from lab import APPS, DIALTONE, connect_in, run, wait_for
 
-CLI_MANIFEST, CLI_BUILD, CLI_NOT_SERVING, CLI_NOT_FOUND, CLI_DENIED, CLI_CONFLICT, CLI_UNREACHABLE = 3, 4, 5, 6, 7, 8, 9
+CLI_USAGE, CLI_MANIFEST, CLI_BUILD, CLI_NOT_SERVING, CLI_NOT_FOUND, CLI_DENIED, CLI_CONFLICT, CLI_UNREACHABLE = 2, 3, 4, 5, 6, 7, 8, 9
 
 
 @pytest.fixture()
@@ -95,6 +95,8 @@ def test_a_failing_build_deploys_nothing(platform, folder):
     assert "compiling" in said.stderr and "nothing was deployed" in said.stderr
     assert "exit status 3" in said.stderr and "output is above" in said.stderr and "what ran before" not in said.stderr
     assert platform.cli("app", "nobuild", check=False).returncode == CLI_NOT_FOUND
+    kept = [item for item in platform.json("audit")["items"] if item["action"].endswith("/builds")]
+    assert any(i["outcome"] == "failed" and "the build command failed" in i["detail"] for i in kept), kept
 
 
 def test_the_manifest_is_no_input_of_the_build(platform, folder):
@@ -124,7 +126,8 @@ def test_a_manifest_alone_is_enough(platform, tmp_path):
 
 def test_plan_shows_what_push_then_does(platform, folder):
     manifest(folder, "name: plan\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 32M\nenv:\n  OLD: x\n")
-    assert platform.json("plan", folder)["changed"]
+    first = platform.json("plan", folder)
+    assert first["changed"] and not [c for c in first["changes"] if c["path"].startswith("build.")]
     platform.push(folder)
     assert not platform.json("plan", folder)["changes"]
     manifest(folder, "name: plan\nruntime: none\nprocesses:\n  web:\n    command: ./hello\n    memory: 64M\n")
@@ -177,6 +180,8 @@ def test_memory_of_large_requests_is_given_back(platform):
 def test_nobody_there_is_said_so(platform):
     said = platform.cli("apps", "--api", "http://127.0.0.1:1", check=False)
     assert said.returncode in (CLI_UNREACHABLE, CLI_DENIED) and "hint:" in said.stderr
+    said = run(*platform.inside(DIALTONE, "apps"), check=False, env={**platform.env, "DIALTONE_API": "127.0.0.1:7070"})
+    assert said.returncode == CLI_USAGE and "DIALTONE_API" in said.stderr and "http://" in said.stderr, said.stderr
 
 
 @pytest.mark.parametrize("command,place,said_why", [
@@ -188,6 +193,7 @@ def test_what_the_server_finds_wrong_has_its_place_and_is_found_first(platform, 
     (folder / "unheard-of").write_bytes(os.urandom(1000))
     said = platform.push(folder, check=False)
     assert said.returncode == CLI_MANIFEST and place in said.stderr and said_why in said.stderr, said.stderr
+    assert "processes.web.command" in said.stderr and "spec." not in said.stderr
     assert "hint:" in said.stderr and "upload" not in said.stderr
     assert "POST /v1/tenants/default/blobs" not in [item["action"] for item in platform.json("audit")["items"]]
 
@@ -215,6 +221,8 @@ def test_a_procfile_that_says_nothing_of_the_runtime(platform, tmp_path):
     said = platform.cli("plan", tmp_path, check=False)
     assert said.returncode == CLI_MANIFEST and "Procfile gives no runtime" in said.stderr, said.stderr
     assert "rackup" in said.stderr and "dialtone.yaml" in said.stderr and "python" in said.stderr
+    names = said.stderr.split("one of: ")[1].split(";")[0].split(", ")
+    assert len(names) == len(set(names)), names
 
 
 def test_what_the_server_finds_wrong_is_the_manifests_fault_too(platform, folder):

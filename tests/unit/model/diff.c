@@ -37,6 +37,8 @@ static void what_changes(void **state UNUSED)
 	      &after);
 	AUTO_FREE char *all = differences(&before, &after);
 	assert_string_equal(all, "build.command: npm ci > -\n"
+				 "build.memory: 1G > -\n"
+				 "build.timeout: 15m > -\n"
 				 "env.B: 2 > 3\n"
 				 "env.C: - > \n"
 				 "processes.job.command: y > -\n"
