@@ -158,9 +158,9 @@ static void failed_fetch_is_forgotten(void **state UNUSED)
 	while (artifacts.fetches.count && monotonic_ms() < deadline_ms)
 		loop_run(waker.loop);
 	assert_int_equal(artifacts.fetches.count, 0);
-	assert_int_equal(artifacts_pull(&artifacts, &a, &err), -EINPROGRESS); // anew
-	loop_run(waker.loop);
 	timer_clear(&waker.timer);
+	assert_int_equal(artifacts_pull(&artifacts, &a, &err), -EINPROGRESS); // anew
+	loop_run(waker.loop); // until its end is told: nothing may be under way when the loop goes
 	artifacts_clear(&artifacts);
 	loop_free(waker.loop);
 }
