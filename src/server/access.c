@@ -15,11 +15,21 @@ enum { TOKEN_MAX = 4096 };
 
 // ---- tokens
 
+// In a shared store each server has its own files, and minds its own tokens.
+static char *token_server(const struct server *server)
+{
+	return store_is_shared(server->store) ? server->name : NULL;
+}
+
 static void put_token(struct server *server, const char *name, enum token_role role, const char *text)
 {
 	char hash[DIGEST_SIZE];
 	digest_of(text, strlen(text), hash);
-	struct token token = { .name = (char *)name, .hash = hash, .role = role, .created_ms = realtime_ms() };
+	struct token token = { .name = (char *)name,
+			       .hash = hash,
+			       .role = role,
+			       .created_ms = realtime_ms(),
+			       .server = token_server(server) };
 	AUTO_FREE char *key = xasprintf("v1/tokens/%s", hash);
 	AUTO_FREE char *value = token_text(&token);
 	struct store_txn *txn = store_txn_new();
@@ -38,7 +48,7 @@ static void drop_others(struct server *server, const char *name, const char *tex
 	while ((r = store_next(server->store, "v1/tokens/", r ? record_key(r) : NULL))) {
 		struct token token = {};
 		if (token_parse_text(record_value(r), r->value_len, &token, NULL) == 0 && str_eq(token.name, name) &&
-		    !str_eq(token.hash, hash))
+		    !str_eq(token.hash, hash) && str_eq(token.server, token_server(server)))
 			store_txn_delete(txn, record_key(r));
 		token_clear(&token);
 	}

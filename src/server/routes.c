@@ -4,6 +4,7 @@
 #include "server/deploy.h"
 #include "server/env.h"
 #include "server/events.h"
+#include "server/lead.h"
 #include "server/list.h"
 #include "server/nodes.h"
 #include "server/openapi.h"
@@ -129,6 +130,9 @@ const struct route routes[] = {
 	{ "GET", "/v1/audit", READS, MANY(audit_view_fields), .queries = list_queries,
 	  .summary = "List the audit trail, newest first", .run = audit_list },
 
+	{ "GET", "/v1/servers/watch", .access = ACCESS_NODE, .status = 200, .answer = ANSWER_EVENTS,
+	  .of = &servers_told_fields, .summary = "Follow which servers there are, and which one decides",
+	  .run = servers_stream },
 	{ "GET", "/v1/nodes/{node}/assignments", .access = ACCESS_NODE, .status = 200, .answer = ANSWER_EVENTS,
 	  .of = &assignments_fields, .summary = "Agents: follow what the node is to run", .run = nodes_stream },
 	{ "POST", "/v1/nodes/{node}/report", .access = ACCESS_NODE, .flags = ROUTE_LENIENT, .status = 200,

@@ -34,6 +34,11 @@ const char *store_epoch(const struct store *store)
 	return store->driver->epoch(store);
 }
 
+bool store_is_shared(const struct store *store)
+{
+	return store->driver->shared;
+}
+
 void store_compact_by(struct store *store, const struct store_hold *hold)
 {
 	if (store->driver->compact_by)

@@ -197,6 +197,9 @@ void store_list_clear(struct store_list *list);
 // that is not shared, after each open). Watches end with STORE_WATCH_LIST_AGAIN then. Valid until the loop turns.
 const char *store_epoch(const struct store *store);
 
+// Whether other processes may write to it too.
+bool store_is_shared(const struct store *store);
+
 // ---- holding a key: election, membership, fencing
 
 // A key that one process holds as long as it lives: "v1/leader" for those who want to lead, or "v1/servers/NAME" for who
