@@ -5,7 +5,7 @@
 #include "store/store.h"
 
 struct store_etcd_options {
-	const char *ca, *cert, *key; // PEM files; any of them makes it TLS, NULL as in tls_config_new
+	const char *ca, *cert, *key; // PEM files; any of them makes it TLS, NULL as in tls_config_read
 	unsigned open_ms;            // how long opening may take; 0: 10,000
 };
 

@@ -163,7 +163,7 @@ int store_open_etcd(struct loop *loop, const char *url, const struct store_etcd_
 	struct etcd *e = etcd_new(loop, owner);
 	int r = etcd_members_parse(e, url, err);
 	if (r == 0 && (o->ca || o->cert || o->key))
-		r = tls_config_new(o->ca, o->cert, o->key, &e->tls, err);
+		r = tls_config_read(o->ca, o->cert, o->key, &e->tls, err);
 	if (r == 0)
 		r = wait_for_list(e, o->open_ms ? o->open_ms : COMMIT_MS, url, err);
 	if (r < 0) {
