@@ -6,12 +6,12 @@
 #include "agent/history.h"
 #include "agent/instance.h"
 #include "agent/sweep.h"
+#include "base/id.h"
 #include "base/map.h"
-#include "client/client.h"
+#include "client/servers.h"
 #include "model/platform.h"
 
 struct http_server;
-struct report_sender;
 
 enum { NODE_NAME_SIZE = 64, START_LIMIT = 4, POOL_THREADS = 12 };
 
@@ -20,14 +20,15 @@ struct agent {
 	struct loop *loop;
 	struct platform platform; // immutable; read by pool threads too
 	char name[NODE_NAME_SIZE];
-	char *api;   // address for clients
+	char *api;   // addresses of the servers that are known from the start
 	char *token; // of the node
 	struct container_host *host;
 	struct addresses addresses;
 	struct keeper_client *keeper;
-	struct client_link *link;
+	struct client_servers *servers;
 	struct client_watch *orders;
-	struct report_sender *report;
+	char boot[UID_SIZE]; // of this agent process: reports count within it
+	struct list reports; // struct report_sender, one for each server
 	struct artifacts artifacts;
 	struct sweep sweep;
 	struct history history;

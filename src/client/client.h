@@ -115,4 +115,6 @@ struct client_watch_spec {
 };
 
 struct client_watch *client_watch_start(struct client_link *link, const struct client_watch_spec *spec);
+// Where it reads, or tries to; NULL while it moves.
+struct client_link *client_watch_link(const struct client_watch *watch);
 void client_watch_stop(struct client_watch *watch); // frees, also from inside its own callbacks; NULL is fine

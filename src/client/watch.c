@@ -246,6 +246,11 @@ void client_watch_leave(struct client_watch *watch, const struct client_link *li
 	timer_set(&watch->again, 0);
 }
 
+struct client_link *client_watch_link(const struct client_watch *watch)
+{
+	return watch->link;
+}
+
 void client_watch_stop(struct client_watch *watch)
 {
 	if (!watch)

@@ -9,6 +9,12 @@ static const struct cli_option up_options[] = {
 	{ "http", 0, "ADDR:PORT", "where applications are served; default " PLATFORM_HTTP_DEFAULT, CLI_LISTEN },
 	{ "api", 0, "ADDR:PORT", "where the platform's API is; default " PLATFORM_API_DEFAULT, CLI_LISTEN },
 	{ "domain", 0, "NAME", "applications are at APP.NAME; default " PLATFORM_DOMAIN_DEFAULT, CLI_TEXT },
+	{ "store", 0, "etcd://…", "the store that several machines share, instead of SQLite in --data", CLI_TEXT },
+	{ "store-ca", 0, "FILE", "PEM: whom to believe that they are the store; makes it TLS", CLI_TEXT },
+	{ "store-cert", 0, "FILE", "PEM: this server's certificate for the store", CLI_TEXT },
+	{ "store-key", 0, "FILE", "PEM: its key", CLI_TEXT },
+	{ "name", 0, "NAME", "of this server among several; default: the host's and the platform's id", CLI_TEXT },
+	{ "servers", 0, "URL,…", "of an agent that starts before its own server: where servers are", CLI_TEXT },
 	{ "detach", 'd', NULL, "return when everything is ready and run in the background", CLI_TEXT },
 	{ 0 },
 };

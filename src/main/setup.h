@@ -10,6 +10,7 @@
 // As given on the command line; NULL: as before, or the default.
 struct setup_options {
 	const char *cache, *http, *api, *domain;
+	const char *store, *store_ca, *store_cert, *store_key, *name, *servers;
 };
 
 // -EINVAL: the options as given contradict each other or are wrong in themselves. Looks at nothing else.

@@ -113,6 +113,15 @@ int platform_load(const char *data, struct platform *ret, struct err *err)
 	return 0;
 }
 
+char *platform_servers(const struct platform *platform)
+{
+	if (platform->servers)
+		return xstrdup(platform->servers);
+	if (str_starts(platform->api, "0.0.0.0:"))
+		return xasprintf("http://127.0.0.1:%s", platform->api + strlen("0.0.0.0:"));
+	return xasprintf("http://%s", platform->api);
+}
+
 char *platform_to_text(const struct platform *platform)
 {
 	AUTO_JSON json_t *json =

@@ -42,5 +42,9 @@ static inline bool platform_is_shared(const struct platform *platform)
 	return platform->store || platform->servers;
 }
 
+// Where a client on this machine looks for servers at first, "http://ADDR:PORT,…". A server that listens on all addresses
+// is reached by loopback. Heap.
+char *platform_servers(const struct platform *platform);
+
 // The file's content; heap. Written by `up` alone, durably, mode 0600.
 char *platform_to_text(const struct platform *platform);
