@@ -2,6 +2,7 @@
 #include "client/client.h"
 
 #include "base/clock.h"
+#include "base/rng.h"
 #include "base/str.h"
 #include "client/wire.h"
 #include "http/server.h"
@@ -11,13 +12,17 @@
 #include <fcntl.h>
 #include <time.h>
 
-enum { SILENCE_MS = 30000 };
+enum { SILENCE_MS = 30000, HANGS_MS = 5000, HASTE_MS = 20 };
 
 struct client {
-	struct client_wire wire;
+	struct client_wire wire; // of the present address
+	char **addresses;
+	size_t n_addresses, at;
+	char *token;
 	struct loop *loop;
 	struct http_client *http;
 	unsigned patience_ms;
+	struct rng rng;
 };
 
 // One call that is waited for.
@@ -41,15 +46,53 @@ struct wait {
 	int fd;
 };
 
+static void addresses_free(struct client *client)
+{
+	for (size_t i = 0; i < client->n_addresses; i++)
+		free(client->addresses[i]);
+	free(client->addresses);
+}
+
+// All are looked at now, so that moving to one cannot fail later.
+static int split_addresses(struct client *client, const char *text, struct err *err)
+{
+	AUTO_FREE char *copy = xstrdup(text);
+	char *rest = copy;
+	for (char *address; (address = strsep(&rest, ","));) {
+		struct client_wire wire;
+		int r = client_wire_init(&wire, address, NULL, err);
+		if (r < 0)
+			return r;
+		client_wire_clear(&wire);
+		client->addresses = xreallocarray(client->addresses, client->n_addresses + 1, sizeof(char *));
+		client->addresses[client->n_addresses++] = xstrdup(address);
+	}
+	return 0;
+}
+
+static void use_address(struct client *client)
+{
+	uint64_t revision = client->wire.revision;
+	http_client_free(client->http);
+	client_wire_clear(&client->wire);
+	int r = client_wire_init(&client->wire, client->addresses[client->at], client->token, NULL);
+	assert(r == 0);
+	client->wire.revision = revision;
+	client->http = http_client_new(client->loop, &client->wire.address, 4);
+}
+
 struct client *client_new(const char *address, const char *token, struct err *err)
 {
 	struct client *client = xcalloc(1, sizeof(*client));
-	if (client_wire_init(&client->wire, address, token, err) < 0) {
+	if (split_addresses(client, address, err) < 0) {
+		addresses_free(client);
 		free(client);
 		return NULL;
 	}
+	client->token = token ? xstrdup(token) : NULL;
+	client->rng = (struct rng){ monotonic_ns() ^ (uintptr_t)client };
 	client->loop = loop_new();
-	client->http = http_client_new(client->loop, &client->wire.address, 4);
+	use_address(client);
 	return client;
 }
 
@@ -60,7 +103,14 @@ void client_free(struct client *client)
 	http_client_free(client->http);
 	loop_free(client->loop);
 	client_wire_clear(&client->wire);
+	addresses_free(client);
+	free(client->token);
 	free(client);
+}
+
+const char *client_address(const struct client *client)
+{
+	return client->wire.text;
 }
 
 void client_patience(struct client *client, unsigned ms)
@@ -122,6 +172,7 @@ static void on_head(struct http_call *call, const struct http_response *response
 {
 	struct wait *wait = http_call_arg(call);
 	client_collect_head(&wait->collect, response);
+	client_wire_note(&wait->client->wire, response);
 	if (response->status >= 400)
 		wait->upload_ended = true;
 	if (wait->upgrade && response->status == 101)
@@ -148,6 +199,12 @@ static void on_end(struct http_call *call, const struct err *err)
 	wait_over(wait);
 }
 
+// A server that hangs is not waited for when another can be asked the same.
+static bool reads_elsewhere(const struct wait *wait)
+{
+	return wait->client->n_addresses > 1 && str_eq(wait->request->method, "GET");
+}
+
 static void wait_start(struct wait *wait, struct client_headers headers)
 {
 	const struct client_request *request = wait->request;
@@ -164,7 +221,9 @@ static void wait_start(struct wait *wait, struct client_headers headers)
 		.body = body,
 		.body_len = body ? strlen(body) : 0,
 		.stream_body = request->upload != NULL,
-		.head_timeout_ms = request->timeout_ms,
+		.head_timeout_ms = request->timeout_ms       ? request->timeout_ms
+				   : reads_elsewhere(wait) ? HANGS_MS
+							   : 0,
 		.idle_timeout_ms = wait->endless         ? 0
 				   : request->timeout_ms ? request->timeout_ms
 							 : SILENCE_MS,
@@ -194,6 +253,11 @@ static bool may_repeat(const struct wait *wait)
 	case -ECONNREFUSED:
 	case -ENOENT: // of a unix socket
 		return true;
+	case -EHOSTUNREACH:
+	case -ENETUNREACH:
+		return wait->client->n_addresses > 1;
+	case -ETIMEDOUT: // it may be at work still; another server answers meanwhile
+		return wait->client->n_addresses > 1 && (reads || request->repeatable);
 	case -ECONNRESET:
 	case -EPIPE:
 		return reads || request->repeatable;
@@ -202,11 +266,14 @@ static bool may_repeat(const struct wait *wait)
 	}
 }
 
-// Makes the call; while the platform is being restarted, for as long as the client is patient.
-static void wait_patiently(struct wait *wait, const struct client_headers *headers)
+// Each server in turn at once, then, while the platform is being restarted, again for as long as the client is patient.
+static void wait_patiently(struct wait *wait, struct client_headers *headers)
 {
-	uint64_t give_up_ms = monotonic_ms() + wait->client->patience_ms;
-	for (unsigned delay_ms = 25;; delay_ms = delay_ms < 200 ? delay_ms * 2 : 200) {
+	struct client *client = wait->client;
+	uint64_t give_up_ms = monotonic_ms() + client->patience_ms;
+	unsigned delay_ms = 25;
+	for (size_t tried = 1;; tried++) {
+		client_headers_revise(headers, &client->wire);
 		wait->lost = (struct err){ 0 };
 		wait->collect = CLIENT_COLLECT_INIT;
 		wait_start(wait, *headers);
@@ -216,10 +283,16 @@ static void wait_patiently(struct wait *wait, const struct client_headers *heade
 		while (wait->call)
 			loop_run(wait->client->loop);
 		timer_clear(&wait->deadline);
-		if (!may_repeat(wait) || monotonic_ms() + delay_ms > give_up_ms)
+		bool others = tried < client->n_addresses;
+		if (!may_repeat(wait) || (!others && monotonic_ms() + delay_ms > give_up_ms))
 			return;
 		client_collect_clear(&wait->collect);
-		pause_ms(delay_ms);
+		if (client->n_addresses > 1) {
+			client->at = (client->at + 1) % client->n_addresses;
+			use_address(client);
+		}
+		pause_ms(others ? (unsigned)rng_below(&client->rng, HASTE_MS) : delay_ms);
+		delay_ms = others || delay_ms >= 200 ? delay_ms : delay_ms * 2;
 	}
 }
 

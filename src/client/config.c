@@ -107,6 +107,30 @@ static char *bare_address(const char *address)
 	return local ? xasprintf("http://127.0.0.1:%s", text + strlen("http://localhost:")) : TAKE_PTR(text);
 }
 
+// The platform that the file has under the first of these addresses, and the address. *ret_address: heap; NULL for none.
+static json_t *find_platform(const json_t *json, const char *addresses, char **ret_address)
+{
+	AUTO_FREE char *first = addresses ? xstrndup(addresses, strcspn(addresses, ",")) : NULL;
+	*ret_address = first ? bare_address(first) : NULL;
+	return first ? json_object_get(json_object_get(json, "platforms"), *ret_address) : NULL;
+}
+
+// The address first, then the others of the list.
+static char *with_servers(const char *address, const char *servers)
+{
+	char *all = xstrdup(address);
+	AUTO_FREE char *copy = xstrdup(servers ? servers : "");
+	char *rest = copy;
+	for (char *one; (one = strsep(&rest, ","));) {
+		if (!*one || str_eq(one, address))
+			continue;
+		char *longer = xasprintf("%s,%s", all, one);
+		free(all);
+		all = longer;
+	}
+	return all;
+}
+
 int client_config_load(const char *address, struct client_config *ret, struct err *err)
 {
 	AUTO_FREE char *dir = NULL;
@@ -120,15 +144,17 @@ int client_config_load(const char *address, struct client_config *ret, struct er
 		return r;
 	if (!address)
 		address = first_of("DIALTONE_API", json, "current", NULL);
-	AUTO_FREE char *bare = address ? bare_address(address) : NULL;
+	AUTO_FREE char *bare = NULL;
+	json_t *platform = find_platform(json, address, &bare);
+	const char *others = address ? strchr(address, ',') : NULL;
+	others = others ? others + 1 : json_string_value(json_object_get(platform, "servers"));
 	address = bare;
-	json_t *platform = address ? json_object_get(json_object_get(json, "platforms"), address) : NULL;
 	const char *data = json_string_value(json_object_get(platform, "data"));
 	const char *token = first_of("DIALTONE_TOKEN", platform, "token", NULL);
 	if (!address || !token)
 		return no_token(address, err);
 	*ret = (struct client_config){
-		.address = xstrdup(address),
+		.address = with_servers(address, others),
 		.token = xstrdup(token),
 		.tenant = xstrdup(first_of("DIALTONE_TENANT", platform, "tenant", "default")),
 		.environment = xstrdup(first_of("DIALTONE_ENVIRONMENT", platform, "environment", "dev")),
@@ -156,6 +182,29 @@ int client_config_store(const char *address, const char *token, const char *data
 	json_object_set_new(platform, "token", json_string(token));
 	json_object_set_new(platform, "data", json_string(data));
 	json_object_set_new(json, "current", json_string(address));
+	return config_write(dir, path, json, err);
+}
+
+int client_config_store_servers(const struct client_config *config, const char *servers, struct err *err)
+{
+	AUTO_FREE char *dir = NULL;
+	AUTO_FREE char *path = NULL;
+	AUTO_FREE char *address = NULL;
+	AUTO_JSON json_t *json = NULL;
+	int r = config_path(&dir, &path, err);
+	if (r == 0)
+		r = config_read(path, &json, err);
+	if (r < 0)
+		return r;
+	json_t *platform = find_platform(json, config->address, &address);
+	const char *before = json_string_value(json_object_get(platform, "servers"));
+	bool alone = str_eq(servers, address);
+	if (!platform || str_eq(before, servers) || (!before && alone))
+		return 0;
+	if (alone)
+		json_object_del(platform, "servers");
+	else
+		json_object_set_new(platform, "servers", json_string(servers));
 	return config_write(dir, path, json, err);
 }
 

@@ -88,9 +88,29 @@ void client_headers_add(struct client_headers *headers, const char *name, const 
 	headers->items[headers->n++] = (struct http_header){ .name = name, .value = value };
 }
 
+void client_wire_note(struct client_wire *wire, const struct http_response *response)
+{
+	const char *text = http_header_get(&response->headers, "dialtone-revision");
+	uint64_t revision;
+	if (text && parse_u64(text, INT64_MAX, &revision) == 0 && revision > wire->revision)
+		wire->revision = revision;
+}
+
+void client_headers_revise(struct client_headers *headers, const struct client_wire *wire)
+{
+	for (size_t i = 0; i < headers->n; i++) // of a former address
+		if (str_eq(headers->items[i].name, "Authorization"))
+			headers->items[i].value = wire->authorization;
+	if (!wire->revision || headers->revision[0])
+		return;
+	snprintf(headers->revision, sizeof(headers->revision), "%llu", (unsigned long long)wire->revision);
+	client_headers_add(headers, "Dialtone-Revision", headers->revision);
+}
+
 void client_headers_init(struct client_headers *headers, const struct client_wire *wire, const char *accept)
 {
 	headers->n = 0;
+	headers->revision[0] = '\0';
 	client_headers_add(headers, "Authorization", wire->authorization);
 	client_headers_add(headers, "Accept", accept);
 	client_headers_add(headers, "User-Agent", "dialtone/" DIALTONE_VERSION);
