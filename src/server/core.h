@@ -24,6 +24,7 @@ struct server {
 	struct store *store;
 	struct http_server *http;
 	struct http_client *agent; // run/agent.sock
+	struct map peers;          // other servers: address → struct http_client *
 	struct replica replica;
 	struct lead lead;
 	struct control control;

@@ -8,6 +8,7 @@
 #include "server/artifacts.h"
 #include "server/dispatch.h"
 #include "server/passthrough.h"
+#include "server/peers.h"
 #include "server/records_check.h"
 
 #include <limits.h>
@@ -179,6 +180,7 @@ void server_free(struct server *server)
 	lead_close(server);
 	http_server_free(server->http);
 	http_client_free(server->agent);
+	peers_close(server);
 	cleanup_close(&server->waiting_fd);
 	control_close(server);
 	store_watch_stop(&server->replica.watch);
