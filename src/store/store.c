@@ -90,6 +90,11 @@ void store_list_clear(struct store_list *list)
 	*list = (struct store_list){ 0 };
 }
 
+const char *store_driver(const struct store *store)
+{
+	return store->driver->name;
+}
+
 void store_stats(const struct store *store, struct store_stats *ret)
 {
 	struct store_stats stats = {

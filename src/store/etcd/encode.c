@@ -5,8 +5,8 @@
 
 #include <assert.h>
 
-// etcd allows 128 of each kind in a transaction: ours are 100, a slot and a fence.
-enum { COMPARES = STORE_TXN_OPS + 2, OPS = STORE_TXN_OPS + 1, FAILURE_OPS = STORE_TXN_OPS + 3 };
+// etcd allows 128 of each kind in a transaction: ours are 100, a slot, the epoch and a fence.
+enum { COMPARES = STORE_TXN_OPS + 3, OPS = STORE_TXN_OPS + 1, FAILURE_OPS = STORE_TXN_OPS + 4 };
 
 struct request {
 	Etcd__TxnRequest txn; // first
@@ -87,7 +87,7 @@ static void look_at(struct request *q, ProtobufCBinaryData key)
 	o->request_range->key = key;
 }
 
-static void add_guards(struct request *q, const struct store_txn *txn, const struct slot *slot)
+static void add_guards(struct request *q, const struct store_txn *txn, const struct slot *slot, uint64_t epoch_mod)
 {
 	if (slot) {
 		ProtobufCBinaryData key = BYTES(q->slot_key, q->slot_key_len);
@@ -95,6 +95,8 @@ static void add_guards(struct request *q, const struct store_txn *txn, const str
 		put(q, true, key, BYTES(q->mark, strlen(q->mark)), 0);
 		look_at(q, key);
 	}
+	compare(q, ETCD__COMPARE__TARGET__MOD, LITERAL(EPOCH_KEY), epoch_mod);
+	look_at(q, LITERAL(EPOCH_KEY));
 	if (txn->fence_key) {
 		ProtobufCBinaryData key = BYTES(txn->fence_key, strlen(txn->fence_key));
 		compare(q, ETCD__COMPARE__TARGET__CREATE, key, txn->fence);
@@ -133,7 +135,8 @@ static void add_ops(struct request *q, const struct store_txn *txn)
 		delete (q, LITERAL(NOTHING_KEY));
 }
 
-Etcd__TxnRequest *etcd_request(const struct store_txn *txn, const struct slot *slot, uint64_t operation, bool burn)
+Etcd__TxnRequest *etcd_request(const struct store_txn *txn, const struct slot *slot, uint64_t epoch_mod,
+			       uint64_t operation, bool burn)
 {
 	struct request *q = xmalloc(sizeof(*q));
 	etcd__txn_request__init(&q->txn);
@@ -144,7 +147,7 @@ Etcd__TxnRequest *etcd_request(const struct store_txn *txn, const struct slot *s
 	snprintf(q->mark, sizeof(q->mark), "%016llx", (unsigned long long)operation);
 	if (slot)
 		q->slot_key_len = etcd_slot_key(slot, q->slot_key);
-	add_guards(q, txn, slot);
+	add_guards(q, txn, slot, epoch_mod);
 	add_compares(q, txn);
 	add_ops(q, txn);
 	if (slot && burn)

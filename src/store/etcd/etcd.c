@@ -60,6 +60,7 @@ static void stats(const struct store *store, struct store_stats *ret)
 	ret->transactions = ret->commits = e->transactions;
 	ret->waiting = e->n_waiting;
 	ret->full = e->full;
+	ret->silent_ms = monotonic_ms() - e->sync.heard_ms;
 }
 
 void store_etcd_stats(const struct store *store, struct store_etcd_stats *ret)
@@ -89,6 +90,7 @@ static void etcd_close(struct store *store)
 	map_clear(&e->lanes);
 	tls_config_free(e->tls);
 	free(e->epoch);
+	free(e->epoch_next);
 	free(e);
 }
 
@@ -155,12 +157,13 @@ static int wait_for_list(struct etcd *e, unsigned open_ms, const char *url, stru
 	return err_hint(err, "are its members running, and more than half of them in touch with each other?");
 }
 
-int store_open_etcd(struct loop *loop, const char *url, const struct store_etcd_options *options,
-		    struct store_owner owner, struct store **ret, struct err *err)
+int etcd_open(struct loop *loop, const char *url, const struct store_etcd_options *options, struct store_owner owner,
+	      const char *restoring, struct store **ret, struct err *err)
 {
 	static const struct store_etcd_options none = { 0 };
 	const struct store_etcd_options *o = options ? options : &none;
 	struct etcd *e = etcd_new(loop, owner);
+	e->restoring = restoring;
 	int r = etcd_members_parse(e, url, err);
 	if (r == 0 && (o->ca || o->cert || o->key))
 		r = tls_config_read(o->ca, o->cert, o->key, &e->tls, err);
@@ -172,4 +175,10 @@ int store_open_etcd(struct loop *loop, const char *url, const struct store_etcd_
 	}
 	*ret = &e->store;
 	return 0;
+}
+
+int store_open_etcd(struct loop *loop, const char *url, const struct store_etcd_options *options,
+		    struct store_owner owner, struct store **ret, struct err *err)
+{
+	return etcd_open(loop, url, options, owner, NULL, ret, err);
 }

@@ -26,6 +26,7 @@ struct write {
 	bool slot_worn;              // not to be used again
 	bool waits;                  // counted in n_waiting
 	uint64_t sent_ms, term;      // of the last sending
+	uint64_t epoch_mod;          // of the epoch in which it was made: it is applied in no other
 	uint64_t caught_ms;
 };
 
@@ -98,6 +99,7 @@ static struct write *write_new(struct etcd *e, struct store_txn *txn)
 	w->txn = txn;
 	w->holder.granted = granted;
 	w->operation = e->next_operation++;
+	w->epoch_mod = e->epoch_mod;
 	list_init(&w->link);
 	return w;
 }
@@ -304,7 +306,11 @@ static struct judgement judge(struct write *w, const Etcd__TxnResponse *response
 		if ((kv ? (uint64_t)kv->mod_revision : 0) != w->slot->mod)
 			return judge_slot(w, kv);
 	}
-	struct judgement j = judge_compares(w, response, at);
+	const Etcd__KeyValue *epoch = etcd_first_kv(response, at++);
+	struct judgement j = (epoch ? (uint64_t)epoch->mod_revision : 0) != w->epoch_mod
+				     ? (struct judgement){ FINAL, STORE_EPOCH_CHANGED,
+							   "the store is being or was restored from a backup" }
+				     : judge_compares(w, response, at);
 	if (j.verdict == FINAL) {
 		w->txn->revision = revision;
 		w->slot_worn |= w->sent > 1; // burnt
@@ -322,7 +328,8 @@ static bool over_time(const struct write *w)
 static void conclude(struct write *w, const struct judgement *j)
 {
 	// What etcd refuses says nothing of earlier sendings; what it compared does.
-	bool compared = j->result == STORE_OK || j->result == STORE_CONFLICT || j->result == STORE_FENCED;
+	bool compared = j->result == STORE_OK || j->result == STORE_CONFLICT || j->result == STORE_FENCED ||
+			j->result == STORE_EPOCH_CHANGED;
 	if (j->verdict == FINAL && (compared || !w->in_doubt)) {
 		settle(w, j->result, j->reason);
 		return;
@@ -388,7 +395,7 @@ static bool send_write(struct write *w)
 	struct etcd *e = w->e;
 	if (w->txn->n_ops && !w->slot && !w->plain)
 		w->slot = slot_take(e);
-	Etcd__TxnRequest *request = etcd_request(w->txn, w->slot, w->operation, w->sent > 0);
+	Etcd__TxnRequest *request = etcd_request(w->txn, w->slot, w->epoch_mod, w->operation, w->sent > 0);
 	w->call = etcd_call(e, &(struct grpc_spec){
 				       .path = "/etcdserverpb.KV/Txn",
 				       .first = &request->base,
