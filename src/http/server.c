@@ -80,6 +80,12 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
 	return server;
 }
 
+void http_server_secure(struct http_server *server, struct tls_config *tls, bool plain_on_loopback)
+{
+	server->config.tls = tls;
+	server->config.plain_on_loopback = plain_on_loopback;
+}
+
 int http_server_listen(struct http_server *server, int fd, struct err *err)
 {
 	struct listener *l = xcalloc(1, sizeof(*l));

@@ -28,6 +28,8 @@ struct http_server_config {
 };
 
 struct http_server *http_server_new(struct loop *loop, const struct http_server_config *config);
+// Connections accepted from now on are under TLS, as with tls and plain_on_loopback of the config.
+void http_server_secure(struct http_server *server, struct tls_config *tls, bool plain_on_loopback);
 // Takes fd (listening, non-blocking). May be called for several sockets.
 int http_server_listen(struct http_server *server, int fd, struct err *err);
 // Stops accepting, closes idle connections; busy ones close after their answer. Then http_server_free cuts the rest

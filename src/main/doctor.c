@@ -299,7 +299,7 @@ static void follow_data(struct doctor *d)
 	struct cli *cli = d->cli;
 	if (!d->known || !cli_get(cli, "data") || cli_get(cli, "api"))
 		return;
-	AUTO_FREE char *url = setup_local_url(d->platform.api);
+	AUTO_FREE char *url = platform_api(&d->platform);
 	client_config_clear(&cli->config);
 	client_config_load(url, &cli->config, NULL);
 }

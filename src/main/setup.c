@@ -264,7 +264,7 @@ int setup_write(const struct platform *platform, struct err *err)
 	AUTO_FREE char *text = platform_to_text(platform);
 	AUTO_FREE char *operator_token = NULL;
 	AUTO_FREE char *node_token = NULL;
-	AUTO_FREE char *url = setup_local_url(platform->api);
+	AUTO_FREE char *url = platform_api(platform);
 	int r = file_write_durable(path, text, strlen(text), 0600, err);
 	if (r == 0)
 		r = secret(platform->data, "node", &node_token, err);

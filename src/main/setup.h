@@ -26,5 +26,5 @@ int setup_platform(const char *data, const struct setup_options *options, struct
 // CLI.
 int setup_write(const struct platform *platform, struct err *err);
 
-// The API as a client on this machine reaches it: "http://127.0.0.1:7070".
+// The router as a client on this machine reaches it: "http://127.0.0.1:8080".
 char *setup_local_url(const char *address);

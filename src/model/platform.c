@@ -117,9 +117,20 @@ char *platform_servers(const struct platform *platform)
 {
 	if (platform->servers)
 		return xstrdup(platform->servers);
-	if (str_starts(platform->api, "0.0.0.0:"))
-		return xasprintf("http://127.0.0.1:%s", platform->api + strlen("0.0.0.0:"));
-	return xasprintf("http://%s", platform->api);
+	return platform_api(platform);
+}
+
+bool platform_api_is_local(const struct platform *platform)
+{
+	return str_starts(platform->api, "127.") || str_starts(platform->api, "[::1]:") ||
+	       str_starts(platform->api, "unix:");
+}
+
+char *platform_api(const struct platform *platform)
+{
+	if (platform_api_is_local(platform))
+		return xasprintf("http://%s", platform->api);
+	return xasprintf("http://%s%s", platform->api[0] == '[' ? "[::1]" : "127.0.0.1", strrchr(platform->api, ':'));
 }
 
 char *platform_to_text(const struct platform *platform)

@@ -42,8 +42,12 @@ static inline bool platform_is_shared(const struct platform *platform)
 	return platform->store || platform->servers;
 }
 
-// Where a client on this machine looks for servers at first, "http://ADDR:PORT,…". A server that listens on all addresses
-// is reached by loopback. Heap.
+// Whether the API is for this machine only; otherwise it is under TLS, and on the same port of the loopback also plain.
+bool platform_api_is_local(const struct platform *platform);
+// The API as a client on this machine reaches it: "http://127.0.0.1:7070". Heap.
+char *platform_api(const struct platform *platform);
+
+// Where a client on this machine looks for servers at first, "http://ADDR:PORT,…". Heap.
 char *platform_servers(const struct platform *platform);
 
 // The file's content; heap. Written by `up` alone, durably, mode 0600.

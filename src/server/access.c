@@ -4,6 +4,7 @@
 #include "base/id.h"
 #include "base/str.h"
 #include "io/file.h"
+#include "server/authority.h"
 #include "server/core.h"
 #include "server/route.h"
 
@@ -133,6 +134,25 @@ static void unauthorised(struct request *rq, const char *text)
 		"%s", text ? "the token is not valid" : "a token is needed");
 }
 
+// Across a network, a node is who its certificate says; the token alone could come from anywhere. Own affairs only.
+static bool proves_itself(struct request *rq)
+{
+	if (rq->who.access != ACCESS_NODE || !http_exchange_is_tls(rq->x) || rq->route->flags & ROUTE_UNPROVEN)
+		return true;
+	const char *node = authority_node(rq);
+	if (authority_is_server(rq))
+		return true; // it passes on what a node has asked it
+	if (!node)
+		reply_problemf(rq, 403, "POST /v1/certificates issues it; agents and routers ask by themselves",
+			       "the node token counts only together with the node's certificate");
+	else if (route_param_index(rq->route, "node") >= 0 && !str_eq(node, request_param(rq, "node")))
+		reply_problemf(rq, 403, NULL, "the certificate shown is for node '%.64s', not for '%.64s'", node,
+			       request_param(rq, "node"));
+	else
+		return true;
+	return false;
+}
+
 bool access_check(struct request *rq)
 {
 	strcpy(rq->who.name, "-");
@@ -148,7 +168,7 @@ bool access_check(struct request *rq)
 	snprintf(rq->who.name, sizeof(rq->who.name), "%s", token->name);
 	rq->who.access = token->role == ROLE_OPERATOR ? ACCESS_OPERATOR : ACCESS_NODE;
 	if (rq->who.access >= rq->route->access)
-		return true;
+		return proves_itself(rq);
 	reply_problemf(rq, 403, NULL, "token '%s' may not do this", rq->who.name);
 	return false;
 }

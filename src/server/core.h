@@ -6,12 +6,15 @@
 #include "io/loop.h"
 #include "model/platform.h"
 #include "server/audit.h"
+#include "server/authority.h"
 #include "server/control.h"
 #include "server/lead.h"
 #include "server/replica.h"
 #include "server/routers.h"
 #include "server/sweep.h"
 #include "store/store.h"
+
+enum { SERVER_LISTENERS = 2 };
 
 struct blobs;
 
@@ -30,13 +33,15 @@ struct server {
 	struct control control;
 	struct routers routers;
 	struct audit_trail audit;
+	struct authority authority;
 	struct map blobs; // tenant → struct blobs *
 	struct list streams, tunnels;
 	struct timer ping;
 	bool untidy; // a large request has ended since the last ping
 	struct sweep sweep;
 	unsigned beginning; // writes without which nobody can be answered
-	int waiting_fd;     // to listen on once they are done; -1: none
+	int waiting_fds[SERVER_LISTENERS]; // to listen on once they are done
+	size_t n_waiting;
 	bool closing;
 	bool freed;       // released when nothing works for it any more
 	unsigned working; // jobs on the thread pool
@@ -46,7 +51,7 @@ struct server {
 // token files in platform->data/secrets are read here. The store must be of the same loop.
 int server_new(struct loop *loop, const struct platform *platform, struct store *store, const char *driver,
 	       struct server **ret, struct err *err);
-// Takes fd; answers on it as soon as tokens and the first tenant are in the store.
+// Takes fd (of SERVER_LISTENERS at most); answers on it as soon as tokens and the first tenant are in the store.
 int server_listen(struct server *server, int fd, struct err *err);
 
 // One of the things without which nobody is answered is done.

@@ -7,7 +7,8 @@
 
 enum { PEER_CONNECTIONS = 64 };
 
-// The client of the server at this address ("http://ADDR:PORT"), made when first asked for; NULL: that is none.
+// The client of the server at this address ("http://ADDR:PORT", "https://…"), made when first asked for; NULL: that is
+// none.
 static struct http_client *peer_at(struct server *server, const char *api)
 {
 	struct http_client *client = map_get(&server->peers, api);
@@ -15,12 +16,17 @@ static struct http_client *peer_at(struct server *server, const char *api)
 	struct err err = {};
 	if (client)
 		return client;
-	const char *text = str_starts(api, "http://") ? api + strlen("http://") : api;
+	bool secure = str_starts(api, "https://");
+	const char *text = secure                       ? api + strlen("https://")
+			   : str_starts(api, "http://") ? api + strlen("http://")
+							: api;
 	if (address_parse(text, &address, &err) < 0) {
 		log_warn("server not asked api=%s reason=\"%s\"", api, err.text);
 		return NULL;
 	}
 	client = http_client_new(server->loop, &address, PEER_CONNECTIONS);
+	if (secure)
+		authority_secure_client(server, client);
 	map_set(&server->peers, api, client);
 	return client;
 }

@@ -78,19 +78,37 @@ static int check_reachable(const struct platform *platform, struct err *err)
 	return err_hint(err, "name one of this machine's addresses: --api ADDR:PORT");
 }
 
-static int open_all(struct process_state *process, const struct platform *platform, struct err *err)
+static int listen_on(const char *text, int *ret_fd, struct err *err)
 {
 	struct address address;
-	int r = check_reachable(platform, err);
-	if (r < 0)
-		return r;
-	r = address_parse(platform->api, &address, err);
+	int r = address_parse(text, &address, err);
 	if (r < 0)
 		return err_wrap(err, "platform.json: api");
+	r = socket_listen(&address, 1024, ret_fd, err);
+	return r < 0 ? err_wrap(err, "cannot serve the API") : 0;
+}
+
+// On an address that others reach there is TLS. What runs on this machine finds the API also in plain, by the loopback.
+static int listen_locally(const struct platform *platform, int *ret_fd, struct err *err)
+{
+	bool any = str_starts(platform->api, "0.0.0.0:") || str_starts(platform->api, "[::]:") || platform->api[0] == ':';
+	if (any || platform_api_is_local(platform))
+		return 0;
+	AUTO_FREE char *url = platform_api(platform);
+	return listen_on(url + strlen("http://"), ret_fd, err);
+}
+
+static int open_all(struct process_state *process, const struct platform *platform, struct err *err)
+{
 	AUTO_CLOSE int fd = -1;
-	r = socket_listen(&address, 1024, &fd, err);
+	AUTO_CLOSE int local_fd = -1;
+	int r = check_reachable(platform, err);
+	if (r == 0)
+		r = listen_on(platform->api, &fd, err);
+	if (r == 0)
+		r = listen_locally(platform, &local_fd, err);
 	if (r < 0)
-		return err_wrap(err, "cannot serve the API");
+		return r;
 	struct store *store = NULL;
 	r = platform->store ? open_etcd(process, platform, &store, err) : open_sqlite(process, platform, &store, err);
 	if (r < 0)
@@ -101,7 +119,8 @@ static int open_all(struct process_state *process, const struct platform *platfo
 		store_close(store);
 		return r;
 	}
-	return server_listen(process->server, TAKE_FD(fd), err);
+	r = local_fd < 0 ? 0 : server_listen(process->server, TAKE_FD(local_fd), err);
+	return r < 0 ? r : server_listen(process->server, TAKE_FD(fd), err);
 }
 
 static int run(const struct platform *platform)

@@ -1,5 +1,6 @@
 #include "server/artifacts.h"
 #include "server/audit.h"
+#include "server/authority.h"
 #include "server/builds.h"
 #include "server/deploy.h"
 #include "server/env.h"
@@ -40,6 +41,10 @@
 #define MISSING_SCHEMA OBJECT_SCHEMA(LIST_SCHEMA("missing"))
 #define STORED_SCHEMA OBJECT_SCHEMA("\"stored\":{\"type\":\"integer\"}")
 #define HEARD_SCHEMA OBJECT_SCHEMA("\"full\":{\"type\":\"boolean\"}," LIST_SCHEMA("gone"))
+#define TEXT_SCHEMA(name_) "\"" name_ "\":{\"type\":\"string\"}"
+#define AUTHORITY_SCHEMA OBJECT_SCHEMA(TEXT_SCHEMA("platform") "," TEXT_SCHEMA("certificate") "," TEXT_SCHEMA("fingerprint"))
+#define CERTIFICATE_SCHEMA                                                                                             \
+	OBJECT_SCHEMA(TEXT_SCHEMA("certificate") "," TEXT_SCHEMA("authority") ",\"until_ms\":{\"type\":\"integer\"}")
 #define HEALTH_SCHEMA OBJECT_SCHEMA("\"status\":{\"type\":\"string\"}")
 
 // An empty object, or no body at all.
@@ -143,6 +148,13 @@ const struct route routes[] = {
 	{ "POST", "/v1/routers/{router}/ack", .access = ACCESS_NODE, .flags = ROUTE_LENIENT, .status = 204,
 	  TAKES(route_ack_fields), .summary = "Routers: say which table serves, and which instances are busy",
 	  .run = routers_ack },
+
+	{ "GET", "/v1/authority", .access = ACCESS_ANYONE, .status = 200, .answer = ANSWER_JSON,
+	  .answer_schema = AUTHORITY_SCHEMA, .summary = "Show the certificate of the platform's authority",
+	  .run = authority_get },
+	{ "POST", "/v1/certificates", .access = ACCESS_NODE, .flags = ROUTE_UNPROVEN, .status = 200,
+	  TAKES(certificate_request_fields), .answer = ANSWER_JSON, .answer_schema = CERTIFICATE_SCHEMA,
+	  .summary = "Agents and routers: get a certificate for their machine, good for a day", .run = certificates_post },
 
 	{ "GET", "/v1/openapi.json", .access = ACCESS_ANYONE, .status = 200, .answer = ANSWER_JSON,
 	  .summary = "Show this document", .run = openapi_get },

@@ -11,6 +11,7 @@
 #include "server/peers.h"
 #include "server/records_check.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <malloc.h>
 #include <unistd.h>
@@ -31,10 +32,11 @@ static void begun(void *arg, const struct store_answer *answer)
 void server_begun(struct server *server)
 {
 	struct err err = {};
-	if (--server->beginning || server->waiting_fd < 0 || server->closing)
+	if (--server->beginning || server->closing)
 		return;
-	if (http_server_listen(server->http, TAKE_FD(server->waiting_fd), &err) < 0)
-		log_error("%s", err.text);
+	while (server->n_waiting)
+		if (http_server_listen(server->http, server->waiting_fds[--server->n_waiting], &err) < 0)
+			log_error("%s", err.text);
 }
 
 void server_begin_with(struct server *server, struct store_txn *txn)
@@ -123,9 +125,8 @@ int server_new(struct loop *loop, const struct platform *platform, struct store 
 	server->driver = driver;
 	server->store = store;
 	server->name = platform->name ? xstrdup(platform->name) : default_name(platform);
-	server->api = xasprintf("http://%s", platform->api);
+	server->api = xasprintf("%s://%s", platform_api_is_local(platform) ? "http" : "https", platform->api);
 	server->suffix = store_is_shared(store) ? xasprintf("-%s", server->name) : xstrdup("");
-	server->waiting_fd = -1;
 	list_init(&server->streams);
 	list_init(&server->tunnels);
 	int r = records_check(store, err);
@@ -144,6 +145,7 @@ int server_new(struct loop *loop, const struct platform *platform, struct store 
 	replica_open(&server->replica, server);
 	struct http_server_config config = { .on_request = dispatch, .arg = server };
 	server->http = http_server_new(loop, &config);
+	authority_open(server);
 	control_open(server);
 	lead_open(server);
 	timer_init(&server->ping, loop, ping);
@@ -157,7 +159,8 @@ int server_listen(struct server *server, int fd, struct err *err)
 {
 	if (!server->beginning)
 		return http_server_listen(server->http, fd, err);
-	server->waiting_fd = fd;
+	assert(server->n_waiting < SERVER_LISTENERS);
+	server->waiting_fds[server->n_waiting++] = fd;
 	return 0;
 }
 
@@ -179,9 +182,11 @@ void server_free(struct server *server)
 	tunnels_close(server);
 	lead_close(server);
 	http_server_free(server->http);
+	authority_close(server);
 	http_client_free(server->agent);
 	peers_close(server);
-	cleanup_close(&server->waiting_fd);
+	while (server->n_waiting)
+		close(server->waiting_fds[--server->n_waiting]);
 	control_close(server);
 	store_watch_stop(&server->replica.watch);
 	store_close(server->store);
