@@ -34,6 +34,7 @@ struct agent {
 	struct history history;
 	struct map instances; // id → struct instance
 	struct list unreadable; // struct unreadable (unreadable.h)
+	bool away;    // no orders come; has been said
 	bool ordered; // the server has said all that it wants to run here
 	struct map visitors;  // id → struct visitor: one-off containers (visitor.h)
 	struct http_server *endpoint;

@@ -119,8 +119,10 @@ static void on_state(bool connected, const struct err *err, void *arg)
 	struct agent *agent = arg;
 	if (connected) {
 		log_info("orders come");
+		agent->away = false;
 		report_everything(agent);
-	} else {
+	} else if (!agent->away) {
+		agent->away = true;
 		log_warn("no orders come, instances run on: %s", err->text);
 	}
 }

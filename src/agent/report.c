@@ -23,7 +23,7 @@ struct report_sender {
 	char *address;
 	char *path;
 	uint64_t seq;
-	struct map changed;  // ids
+	struct map changed; // ids
 	bool full, urgent, sending;
 	uint64_t began_ms;
 	uint64_t past_ms; // when the apps with old logs were last named
@@ -127,7 +127,8 @@ static void drop_gone(struct agent *agent, const json_t *gone)
 {
 	size_t i;
 	json_t *uid;
-	json_array_foreach((json_t *)gone, i, uid) {
+	json_array_foreach((json_t *)gone, i, uid)
+	{
 		if (!json_is_string(uid))
 			continue;
 		log_info("logs of a deleted app are removed app_uid=%s", json_string_value(uid));

@@ -10,8 +10,7 @@ static void keep_servers(struct cli *cli, const json_t *servers)
 	AUTO_BUF struct buf list = BUF_INIT(1 << 20);
 	size_t i;
 	json_t *server;
-	json_array_foreach((json_t *)servers, i, server)
-		buf_addf(&list, "%s%s", i ? "," : "", get_text(server, "api"));
+	json_array_foreach((json_t *)servers, i, server) buf_addf(&list, "%s%s", i ? "," : "", get_text(server, "api"));
 	struct err err = { 0 };
 	if (json_array_size(servers) && client_config_store_servers(&cli->config, buf_str(&list), &err) < 0)
 		fprintf(stderr, "warning: the list of servers is not kept: %s\n", err.text);
@@ -22,7 +21,8 @@ static void print_servers(const json_t *answer)
 	const json_t *servers = json_object_get(answer, "servers");
 	size_t i;
 	json_t *server;
-	json_array_foreach((json_t *)servers, i, server) {
+	json_array_foreach((json_t *)servers, i, server)
+	{
 		const char *name = get_text(server, "name");
 		printf("%-10s %s at %s%s%s\n", i ? "" : "servers", name, get_text(server, "api"),
 		       get_number(server, "term") ? ", decides" : "",

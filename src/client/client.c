@@ -221,7 +221,7 @@ static void wait_start(struct wait *wait, struct client_headers headers)
 		.body = body,
 		.body_len = body ? strlen(body) : 0,
 		.stream_body = request->upload != NULL,
-		.head_timeout_ms = request->timeout_ms       ? request->timeout_ms
+		.head_timeout_ms = request->timeout_ms     ? request->timeout_ms
 				   : reads_elsewhere(wait) ? HANGS_MS
 							   : 0,
 		.idle_timeout_ms = wait->endless         ? 0

@@ -107,7 +107,8 @@ static char *bare_address(const char *address)
 	return local ? xasprintf("http://127.0.0.1:%s", text + strlen("http://localhost:")) : TAKE_PTR(text);
 }
 
-// The platform that the file has under the first of these addresses, and the address. *ret_address: heap; NULL for none.
+// The platform that the file has under the first of these addresses, and the address. *ret_address: heap; NULL for
+// none.
 static json_t *find_platform(const json_t *json, const char *addresses, char **ret_address)
 {
 	AUTO_FREE char *first = addresses ? xstrndup(addresses, strcspn(addresses, ",")) : NULL;

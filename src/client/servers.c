@@ -226,11 +226,13 @@ static void load(struct client_servers *servers)
 {
 	AUTO_BUF struct buf text = BUF_INIT(FILE_MAX);
 	AUTO_JSON json_t *json = NULL;
-	if (file_read(servers->file, &text, NULL) < 0 || json_from_bytes(buf_data(&text), buf_len(&text), &json, NULL) < 0)
+	if (file_read(servers->file, &text, NULL) < 0 ||
+	    json_from_bytes(buf_data(&text), buf_len(&text), &json, NULL) < 0)
 		return;
 	size_t i;
 	json_t *address;
-	json_array_foreach(json_object_get(json, "servers"), i, address) {
+	json_array_foreach(json_object_get(json, "servers"), i, address)
+	{
 		struct entry *entry = json_is_string(address) ? find(servers, json_string_value(address)) : NULL;
 		if (!entry && json_is_string(address))
 			add(servers, json_string_value(address), &entry, NULL);

@@ -11,7 +11,7 @@ struct client_servers_spec {
 	struct loop *loop;
 	const char *addresses; // "http://ADDR:PORT,…": these are always among them; copied
 	const char *token;     // copied
-	const char *file;      // of those told last; copied. NULL: the addresses are all there are, and nothing is asked
+	const char *file; // of those told last; copied. NULL: the addresses are all there are, and nothing is asked
 	// A server came; what is returned is given back to gone, before its link is freed. May be NULL.
 	void *(*came)(struct client_link *link, const char *address, void *arg);
 	void (*gone)(void *item, void *arg);

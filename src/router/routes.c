@@ -17,13 +17,14 @@ struct routes {
 	struct worker *worker;
 	struct client_servers *servers;
 	struct client_watch *watch; // of the routes, on the server that decides
-	char *name;    // of this router
-	char *file;    // the kept table
-	char *unsaved; // the newest table's text, waiting for the write before it
+	char *name;                 // of this router
+	char *file;                 // the kept table
+	char *unsaved;              // the newest table's text, waiting for the write before it
 	struct saving *saving;
 	struct task ack;
 	struct acking *acking; // the acknowledgement under way; NULL: none
 	bool ack_again;
+	bool away; // no routes come; has been said
 };
 
 // One to a server that no longer decides, or hangs, holds up none to the next.
@@ -145,12 +146,14 @@ static void on_event(const struct sse_event *event, void *arg)
 	task_wake(&routes->ack);
 }
 
-static void on_state(bool connected, const struct err *err, UNUSED void *arg)
+static void on_state(bool connected, const struct err *err, void *arg)
 {
+	struct routes *routes = arg;
 	if (connected)
 		log_info("connected to the server");
-	else
+	else if (!routes->away)
 		log_warn("no connection to the server, serving by the last routes error=\"%s\"", err ? err->text : "");
+	routes->away = !connected;
 }
 
 static void load_kept(struct routes *routes)

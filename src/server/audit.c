@@ -76,7 +76,8 @@ static void put(struct request *rq, struct store_txn *txn, struct audit *record)
 	AUTO_FREE char *text = audit_text(record);
 	store_txn_put(txn, key, text, strlen(text));
 	// Two at most: what transactions that failed have left is caught up with after the next start.
-	for (int n = 0, looked = 0; n < REMOVED_MAX && looked < 2 && server->audit.first + AUDIT_MAX <= record->seq; looked++)
+	for (int n = 0, looked = 0; n < REMOVED_MAX && looked < 2 && server->audit.first + AUDIT_MAX <= record->seq;
+	     looked++)
 		n += remove_number(server, txn, server->audit.first++);
 }
 

@@ -56,8 +56,10 @@ static void forget_stale(struct server *server, uint64_t now)
 	void *value;
 	while (map_next(&server->replica.nodes, &at, NULL, &value)) {
 		struct node_link *link = &((struct node_entry *)value)->link;
-		if (link->heard_ms && now < link->heard_ms + FRESH_MS)
+		if (link->heard_ms && now < link->heard_ms + FRESH_MS) {
+			link->heard_full &= !link->behind;
 			continue;
+		}
 		link->heard_full = false;
 		link->heard_ms = 0;
 	}

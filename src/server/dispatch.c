@@ -116,7 +116,8 @@ static void awaited(void *arg, const struct store_answer *answer)
 	rq->on_gone = NULL;
 	rq->arg = NULL;
 	replica_catch_up(&rq->server->replica);
-	// A store that is not shared and has no such revision was put back to an earlier state: its present one is all there is.
+	// A store that is not shared and has no such revision was put back to an earlier state: its present one is all
+	// there is.
 	if (answer->result == STORE_OK || answer->result == STORE_INVALID)
 		run_route(rq);
 	else

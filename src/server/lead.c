@@ -207,7 +207,9 @@ void lead_open(struct server *server)
 	*lead = (struct lead){ .server = server };
 	list_init(&lead->watches);
 	task_init(&lead->task, server->loop, "lead", look);
-	const struct server_info info = { .name = server->name, .api = server->api, .version = (char *)DIALTONE_VERSION };
+	const struct server_info info = { .name = server->name,
+					  .api = server->api,
+					  .version = (char *)DIALTONE_VERSION };
 	AUTO_FREE char *key = xasprintf(SERVERS "%s", server->name);
 	AUTO_FREE char *text = server_info_text(&info);
 	if (!store_is_shared(server->store)) {

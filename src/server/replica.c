@@ -212,6 +212,8 @@ static struct placement_entry *placement_entry(struct replica *replica, const st
 	p->app = app_entry(replica, key);
 	p->node = replica_node(replica, record->node);
 	p->unknown = replica->loading && !p->node->link.heard_full;
+	// Its agent heard of it from another server, perhaps before this one did, and what it reported was passed over.
+	p->node->link.behind |= !server_leads(replica->server);
 	list_append(&p->app->placements, &p->of_app);
 	list_append(&p->node->placements, &p->of_node);
 	map_set(&replica->placements, record->instance, p);

@@ -11,6 +11,8 @@
 
 #include <errno.h>
 
+enum { BEHIND_MS = 1000 };
+
 // ---- the node's record
 
 static bool record_is_current(const struct node_entry *node, const struct report *report)
@@ -65,7 +67,8 @@ static void write_record(struct request *rq, struct node_entry *node, const stru
 static void crashed(struct server *server, struct placement_entry *p, const struct instance_report *now)
 {
 	const struct exit_status *exit = now->exit;
-	if (!exit || !server_leads(server) || p->record.want == WANT_STOP || now->state == INSTANCE_STOPPING || now->state == INSTANCE_STOPPED)
+	if (!exit || !server_leads(server) || p->record.want == WANT_STOP || now->state == INSTANCE_STOPPING ||
+	    now->state == INSTANCE_STOPPED)
 		return;
 	bool is_new = p->heard ? !p->actual.exit || p->actual.exit->at_ms != exit->at_ms
 			       : !event_is_known(server, p->app, "crashed", p->record.instance, exit->at_ms);
@@ -87,8 +90,9 @@ static void crashed(struct server *server, struct placement_entry *p, const stru
 
 static void cannot_start(struct server *server, struct placement_entry *p, const struct instance_report *now)
 {
-	if (now->state != INSTANCE_FAILED || !server_leads(server) || (p->heard && p->actual.state == INSTANCE_FAILED) ||
-	    !placement_is_of(p, p->app) || event_is_known(server, p->app, "failed", p->record.instance, 0))
+	if (now->state != INSTANCE_FAILED || !server_leads(server) ||
+	    (p->heard && p->actual.state == INSTANCE_FAILED) || !placement_is_of(p, p->app) ||
+	    event_is_known(server, p->app, "failed", p->record.instance, 0))
 		return;
 	struct placement_entry view = { .record = p->record, .heard = true, .actual = *now };
 	AUTO_FREE char *message = instance_cause(&view);
@@ -178,6 +182,7 @@ static void note_node(struct request *rq, struct node_entry *node, struct report
 	if (node->node.state == NODE_LOST || (report->full && !link->heard_full))
 		control_wake(rq->server, CONTROL_ROUTES);
 	link->heard_full |= report->full;
+	link->behind &= !report->full;
 }
 
 // Those of the apps with old logs there that exist no longer: their logs may go.
@@ -191,6 +196,18 @@ static json_t *gone_apps(const struct server *server, const struct report *repor
 			json_array_append_new(gone, json_string(past->app_uid));
 	}
 	return gone;
+}
+
+// Whether the agent is to say everything; what only this server is behind with, once a second.
+static bool wants_full(struct server *server, struct node_link *link)
+{
+	uint64_t now = loop_now_ms(server->loop);
+	if (!link->heard_full)
+		return true;
+	if (!link->behind || now < link->asked_ms + BEHIND_MS)
+		return false;
+	link->asked_ms = now;
+	return true;
 }
 
 void nodes_report(struct request *rq)
@@ -214,5 +231,5 @@ void nodes_report(struct request *rq)
 	}
 	// What a server that may be behind does not know may be new.
 	json_t *gone = server_leads(rq->server) ? gone_apps(rq->server, report) : json_array();
-	reply_json(rq, 200, json_pack("{s:b, s:o}", "full", !node->link.heard_full, "gone", gone));
+	reply_json(rq, 200, json_pack("{s:b, s:o}", "full", wants_full(rq->server, &node->link), "gone", gone));
 }

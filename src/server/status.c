@@ -106,7 +106,8 @@ void status_get(struct request *rq)
 	unsigned wanted = 0, ready = 0, apps = count_apps(server, &wanted, &ready);
 	struct store_stats stats;
 	store_stats(server->store, &stats);
-	const char *url = platform->store && str_starts(platform->store, "etcd://") ? platform->store + strlen("etcd://") : "";
+	const char *url =
+		platform->store && str_starts(platform->store, "etcd://") ? platform->store + strlen("etcd://") : "";
 	AUTO_FREE char *pieces = xstrdup(url);
 	char *members[MEMBERS_MAX];
 	struct servers_told told;
