@@ -31,6 +31,17 @@ static const struct cli_option doctor_options[] = {
 	{ 0 },
 };
 
+static const struct cli_option store_options[] = {
+	{ "data", 0, "DIR", "the store of the platform with this data directory, directly", CLI_TEXT },
+	{ "store", 0, "STORE", "a store directly: etcd://ADDR:PORT,… or its directory", CLI_TEXT },
+	{ "store-ca", 0, "FILE", "certificate authority of etcd, PEM", CLI_TEXT },
+	{ "store-cert", 0, "FILE", "client certificate for etcd, PEM", CLI_TEXT },
+	{ "store-key", 0, "FILE", "its key, PEM", CLI_TEXT },
+	{ "api", 0, "URL", "the platform's API; default: of the one that 'up' started last", CLI_URL },
+	{ "replace", 0, NULL, "restore, migrate: in the place of whatever the store holds", CLI_TEXT },
+	{ 0 },
+};
+
 const struct cli_command machine_commands[] = {
 	{ "up", "", "Start the platform on this machine and keep it running until Ctrl-C; needs root", "This machine",
 	  0, 0, up_options, command_up, true, false,
@@ -40,5 +51,10 @@ const struct cli_command machine_commands[] = {
 	  "Applications run on, with one process that keeps their output; the next 'up' takes them over." },
 	{ "doctor", "", "Check this machine and its platform, and say what to mend", "This machine", 0, 0,
 	  doctor_options, command_doctor, true, false, NULL },
+	{ "store", "status|backup FILE|restore FILE|compact|migrate FROM TO",
+	  "Show, back up, restore, compact or move the platform's state", "This machine", 1, 3, store_options,
+	  command_store, true, false,
+	  "status, backup and compact ask the platform; with --data or --store they work on the store itself, as restore "
+	  "and migrate always do. FROM and TO are stores as for --store, or data directories." },
 	{ 0 },
 };

@@ -15,6 +15,7 @@
 #include "server/route.h"
 #include "server/routers.h"
 #include "server/status.h"
+#include "server/store_api.h"
 #include "server/views.h"
 #include "server/watch.h"
 #include "server/why.h"
@@ -132,6 +133,12 @@ const struct route routes[] = {
 	{ "GET", "/v1/runtimes", READS, MANY(runtime_view_fields), .summary = "List runtimes", .run = status_runtimes },
 	{ "GET", "/v1/status", READS, ONE(status_view_fields), .summary = "Show the platform as a whole",
 	  .run = status_get },
+	{ "GET", "/v1/store", READS, ONE(store_info_fields), .summary = "Show the store: its size, members, warnings",
+	  .run = store_api_get },
+	{ "GET", "/v1/store/backup", READS, .answer = ANSWER_BYTES, .answer_type = "application/octet-stream",
+	  .summary = "Read everything the store holds, secrets too, at one revision", .run = store_api_backup },
+	{ "POST", "/v1/store/compact", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, .status = 200, TAKES_NOTHING,
+	  ONE(store_info_fields), .summary = "Remove what is superseded", .run = store_api_compact },
 	{ "GET", "/v1/audit", READS, MANY(audit_view_fields), .queries = list_queries,
 	  .summary = "List the audit trail, newest first", .run = audit_list },
 

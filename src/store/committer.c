@@ -156,12 +156,13 @@ static struct batch *compaction(struct committer *c)
 	if (!c->compacts || c->compact_later)
 		return NULL;
 	// On a full disk all of it, at once: what is removed makes room.
-	uint64_t limit = c->full ? c->store.replica.revision : store_history_limit(&c->history);
+	bool all = c->full || c->compact_all;
+	uint64_t limit = all ? c->store.replica.revision : store_history_limit(&c->history);
 	struct past_row past[BATCH_PAST];
 	size_t n = store_history_oldest(&c->history, limit, BATCH_PAST, past);
 	if (!n)
-		c->compact_rest = false;
-	if (!n || (!c->full && n < BATCH_PAST && (!c->compact_rest || !list_empty(&c->queue))))
+		c->compact_rest = c->compact_all = false;
+	if (!n || (!all && n < BATCH_PAST && (!c->compact_rest || !list_empty(&c->queue))))
 		return NULL;
 	struct batch *batch = xcalloc(1, sizeof(*batch));
 	list_init(&batch->txns);
@@ -377,6 +378,14 @@ void committer_lease_end(struct store *store, struct store_hold *hold)
 		store_commit(store, txn, NULL, NULL);
 	}
 	hold->lease = 0;
+}
+
+void committer_compact(struct store *store)
+{
+	struct committer *c = CONTAINER_OF(store, struct committer, store);
+	c->compact_all = true;
+	c->compact_later = false;
+	wake_if_needed(c);
 }
 
 void committer_stats(const struct store *store, struct store_stats *stats)

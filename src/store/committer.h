@@ -53,6 +53,7 @@ struct committer {
 	struct history history;
 	bool compacts;      // has a log to be kept short
 	bool compact_rest;  // also the last few rows: some time has passed
+	bool compact_all;   // of the history
 	bool compact_later; // it failed; a batch goes first
 	uint64_t compacted;
 	uint64_t operation; // id of the next transaction
@@ -75,6 +76,7 @@ void committer_await(struct store *store, struct store_txn *txn, uint64_t revisi
 const char *committer_epoch(const struct store *store);
 bool committer_lease(struct store *store, struct store_hold *hold);
 void committer_lease_end(struct store *store, struct store_hold *hold);
+void committer_compact(struct store *store);
 void committer_stats(const struct store *store, struct store_stats *stats);
 
 // Makes a record current and notes what it supersedes; also for loading.

@@ -270,6 +270,7 @@ int store_open_sqlite_with(struct loop *loop, const char *dir, const struct revl
 		.epoch = committer_epoch,
 		.lease = committer_lease,
 		.lease_end = committer_lease_end,
+		.compact = committer_compact,
 		.stats = sqlite_stats,
 		.close = sqlite_close,
 	};

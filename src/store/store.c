@@ -45,6 +45,12 @@ void store_compact_by(struct store *store, const struct store_hold *hold)
 		store->driver->compact_by(store, hold);
 }
 
+void store_compact(struct store *store)
+{
+	if (store->driver->compact)
+		store->driver->compact(store);
+}
+
 uint64_t store_revision(const struct store *store)
 {
 	return store->replica.revision;

@@ -145,6 +145,14 @@ void etcd_compact_by(struct store *store, const struct store_hold *hold)
 	etcd_of(store)->compactor = hold;
 }
 
+void etcd_compact_now(struct store *store)
+{
+	struct etcd *e = etcd_of(store);
+	uint64_t limit = store_history_limit(&e->history);
+	if (!e->compacting && limit > e->compacted && limit < store_revision(store))
+		etcd_compact(e, limit);
+}
+
 void etcd_compact_init(struct etcd *e)
 {
 	store_history_init(&e->history);

@@ -24,12 +24,13 @@ static void step(struct task *task)
 	etcd_leases_step(e);
 	etcd_sync_step(e);
 	etcd_writes_step(e);
+	etcd_surveys_step(e);
 }
 
 static bool busy(const struct etcd *e)
 {
 	return e->sync.state != SYNC_WATCHING || !list_empty(&e->resting) || !list_empty(&e->flying) ||
-	       !list_empty(&e->caught) || !list_empty(&e->ready);
+	       !list_empty(&e->caught) || !list_empty(&e->ready) || !list_empty(&e->surveys);
 }
 
 static void tick(struct timer *timer)
@@ -78,6 +79,7 @@ static void etcd_close(struct store *store)
 	struct etcd *e = etcd_of(store);
 	e->closing = true;
 	etcd_writes_close(e);
+	etcd_surveys_step(e);
 	etcd_sync_clear(e);
 	etcd_leases_clear(e);
 	etcd_pulse_clear(e);
@@ -104,6 +106,7 @@ static struct etcd *etcd_new(struct loop *loop, struct store_owner owner)
 		.lease = etcd_lease,
 		.lease_end = etcd_lease_end,
 		.compact_by = etcd_compact_by,
+		.compact = etcd_compact_now,
 		.stats = stats,
 		.close = etcd_close,
 		.shared = true,
@@ -122,6 +125,7 @@ static struct etcd *etcd_new(struct loop *loop, struct store_owner owner)
 	list_init(&e->caught);
 	list_init(&e->slots);
 	list_init(&e->leases);
+	list_init(&e->surveys);
 	task_init(&e->task, loop, "store etcd", step);
 	timer_init(&e->tick, loop, tick);
 	etcd_compact_init(e);

@@ -33,6 +33,7 @@ enum {
 #define SLOT_PREFIX RESERVED "slot/"
 // An epoch that begins so is none: the store is being restored, or was moved away, as the rest of the text says.
 #define CLOSED '!'
+#define BURNT "burnt" // a slot's value, see write.c
 #define NOTHING_KEY RESERVED "nothing" // never exists
 
 #define BYTES(p, n) ((ProtobufCBinaryData){ .data = (uint8_t *)(p), .len = (n) })
@@ -118,6 +119,7 @@ struct etcd {
 	struct grpc_call *keepalive;
 	size_t keepalive_member;
 
+	struct list surveys; // of all members, under way
 	struct history history; // for its marks of time only
 	struct timer mark;
 	const struct store_hold *compactor;
@@ -146,6 +148,7 @@ int etcd_members_parse(struct etcd *e, const char *url, struct err *err);
 void etcd_members_clear(struct etcd *e);
 // A call to the current member. NULL: no connection takes it at this moment; try again after a little while.
 struct grpc_call *etcd_call(struct etcd *e, const struct grpc_spec *spec);
+struct grpc_call *etcd_call_on(struct etcd *e, size_t member, const struct grpc_spec *spec); // to any of them
 // That member did not do what it should: another one is current from now on. drop: its connection is suspect, too.
 void etcd_member_failed(struct etcd *e, size_t member, bool drop, const char *why);
 void etcd_members_step(struct etcd *e);
@@ -168,6 +171,10 @@ void etcd_writes_resend(struct etcd *e, size_t member, uint64_t term);
 void etcd_pulse_tick(struct etcd *e, uint64_t now_ms);
 void etcd_pulse_clear(struct etcd *e);
 
+// ---- health.c
+
+void etcd_surveys_step(struct etcd *e);
+
 // ---- encode.c
 
 // The request of a transaction, which holds only in the epoch that is known. slot NULL: it leaves no mark. burn: when
@@ -175,6 +182,8 @@ void etcd_pulse_clear(struct etcd *e);
 // To be freed by etcd_request_free.
 Etcd__TxnRequest *etcd_request(const struct store_txn *txn, const struct slot *slot, uint64_t epoch_mod,
 			       uint64_t operation, bool burn);
+// Changes nothing: succeeds if the slot is as we left it, else shows it. Has its place in etcd's history.
+Etcd__TxnRequest *etcd_request_slot(const struct slot *slot);
 void etcd_request_free(Etcd__TxnRequest *request);
 struct record *etcd_record(const Etcd__KeyValue *kv);
 #define SLOT_KEY_MAX 80
@@ -209,6 +218,7 @@ void etcd_leases_clear(struct etcd *e);
 
 void etcd_compact_by(struct store *store, const struct store_hold *hold);
 void etcd_compact(struct etcd *e, uint64_t revision); // also for tests
+void etcd_compact_now(struct store *store);
 void etcd_compact_init(struct etcd *e);
 void etcd_compact_clear(struct etcd *e);
 
