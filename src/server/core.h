@@ -54,6 +54,8 @@ int server_new(struct loop *loop, const struct platform *platform, struct store 
 // Takes fd (of SERVER_LISTENERS at most); answers on it as soon as tokens and the first tenant are in the store.
 int server_listen(struct server *server, int fd, struct err *err);
 
+#define SERVER_PLATFORM_KEY "v1/platform" // of a shared store: {"domain"}
+
 // One of the things without which nobody is answered is done.
 void server_begun(struct server *server);
 // Commits a write that must be done before anybody is answered.

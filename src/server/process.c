@@ -69,6 +69,15 @@ static int open_sqlite(struct process_state *process, const struct platform *pla
 	return store_open_sqlite(process->loop, dir, owner, ret, err);
 }
 
+static void override(char **member, const char *given)
+{
+	if (!given)
+		return;
+	char *copy = xstrdup(given);
+	free(*member);
+	*member = copy;
+}
+
 // What others read in the store must lead them here.
 static int check_reachable(const struct platform *platform, struct err *err)
 {
@@ -98,7 +107,21 @@ static int listen_locally(const struct platform *platform, int *ret_fd, struct e
 	return listen_on(url + strlen("http://"), ret_fd, err);
 }
 
-static int open_all(struct process_state *process, const struct platform *platform, struct err *err)
+// Routes must be the same whoever decides, so the domain is that of the first server.
+static void take_domain(struct platform *platform, const struct store *store)
+{
+	const struct record *r = store_is_shared(store) ? store_get(store, SERVER_PLATFORM_KEY) : NULL;
+	AUTO_JSON json_t *json = NULL;
+	if (!r || json_from_bytes(record_value(r), r->value_len, &json, NULL) < 0)
+		return;
+	const char *domain = json_get_text(json, "domain", platform->domain);
+	if (str_eq(domain, platform->domain))
+		return;
+	log_warn("domain=%s is the platform's, as its first server was given it; %s is not used", domain, platform->domain);
+	override(&platform->domain, domain);
+}
+
+static int open_all(struct process_state *process, struct platform *platform, struct err *err)
 {
 	AUTO_CLOSE int fd = -1;
 	AUTO_CLOSE int local_fd = -1;
@@ -114,6 +137,7 @@ static int open_all(struct process_state *process, const struct platform *platfo
 	if (r < 0)
 		return err_wrap(err, "cannot open the store%s%s", platform->store ? " " : "",
 				platform->store ? platform->store : "");
+	take_domain(platform, store);
 	r = server_new(process->loop, platform, store, platform->store ? "etcd" : "sqlite", &process->server, err);
 	if (r < 0) {
 		store_close(store);
@@ -123,7 +147,7 @@ static int open_all(struct process_state *process, const struct platform *platfo
 	return r < 0 ? r : server_listen(process->server, TAKE_FD(fd), err);
 }
 
-static int run(const struct platform *platform)
+static int run(struct platform *platform)
 {
 	struct process_state process = { .loop = loop_new() };
 	struct err err = {};
@@ -181,14 +205,6 @@ static const char **word_of(struct words *words, int option)
 	default:
 		return NULL;
 	}
-}
-
-static void override(char **member, const char *given)
-{
-	if (!given)
-		return;
-	free(*member);
-	*member = xstrdup(given);
 }
 
 // A machine that has a server only: 'up' was never there.

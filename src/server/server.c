@@ -55,8 +55,18 @@ static void put_if_absent(struct server *server, const char *key, const char *te
 	server_begin_with(server, txn);
 }
 
+// What all servers of a platform must say alike: as its first one was given it.
+static void make_platform(struct server *server)
+{
+	AUTO_JSON json_t *json = json_pack("{s:s}", "domain", server->platform->domain);
+	AUTO_FREE char *text = json_to_text(json);
+	put_if_absent(server, SERVER_PLATFORM_KEY, text);
+}
+
 static void make_places(struct server *server)
 {
+	if (store_is_shared(server->store))
+		make_platform(server);
 	char uid[UID_SIZE];
 	uid_new(uid);
 	struct tenant tenant = { .name = (char *)"default", .uid = uid, .created_ms = realtime_ms() };
