@@ -3,6 +3,10 @@
 // was, whoever delays it where; an earlier one that was applied is recognised by its mark; and a later one that does
 // not apply takes the slot all the same ("burns" it), after which no earlier one can. Only what is over its time is
 // unknown.
+//
+// "No space" is no proof that nothing was applied: the transaction that makes etcd go over its quota is applied, and
+// answered with this error (apply.go, quotaApplierV3, in all versions so far). So the slot is looked at before it is
+// passed on.
 #include "base/clock.h"
 #include "base/str.h"
 #include "store/committer.h"
@@ -23,6 +27,7 @@ struct write {
 	uint64_t began_ms, after_ms; // first sent; not to be sent again before
 	unsigned sent, in_doubt;     // how often; and how many of these may be applied, now or later
 	bool plain;                  // sent without a slot
+	bool asking;                 // next, look at the slot; the last sending, of no space, is in doubt until then
 	bool slot_worn;              // not to be used again
 	bool waits;                  // counted in n_waiting
 	uint64_t sent_ms, term;      // of the last sending
@@ -281,6 +286,8 @@ static struct judgement judge_slot(struct write *w, const Etcd__KeyValue *kv)
 		w->txn->revision = (uint64_t)kv->mod_revision;
 		return (struct judgement){ FINAL, STORE_OK, "" };
 	}
+	if (kv && kv->value.len == strlen(BURNT) && memcmp(kv->value.data, BURNT, kv->value.len) == 0)
+		w->in_doubt = 0; // by a sending of ours that had lost its answer: none was applied, none can be
 	if (w->in_doubt)
 		return (struct judgement){ FINAL, STORE_UNKNOWN,
 					   "the store was restored or cleaned while this was "
@@ -288,8 +295,31 @@ static struct judgement judge_slot(struct write *w, const Etcd__KeyValue *kv)
 	return (struct judgement){ NOT_DONE };
 }
 
+// The answer to etcd_request_slot, after "no space".
+static struct judgement judge_asked(struct write *w, const Etcd__TxnResponse *response)
+{
+	if (!response->header || !response->header->revision)
+		return (struct judgement){ NOT_DONE, .move = true };
+	w->asking = false;
+	if (!response->succeeded)
+		return judge_slot(w, etcd_first_kv(response, 0));
+	w->in_doubt--;
+	if (has_puts(w->txn))
+		return (struct judgement){
+			FINAL, STORE_NO_SPACE,
+			"etcd's space quota is used up; compact, defragment, then disarm its alarm"
+		};
+	// Without any put, a full quota is no obstacle to etcd; with the slot's it is.
+	w->plain = w->in_doubt == 0;
+	if (w->plain)
+		slot_give(w);
+	return (struct judgement){ NOT_DONE };
+}
+
 static struct judgement judge(struct write *w, const Etcd__TxnResponse *response)
 {
+	if (w->asking)
+		return judge_asked(w, response);
 	uint64_t revision = response->header ? (uint64_t)response->header->revision : 0;
 	size_t at = 0;
 	if (!revision)
@@ -327,9 +357,10 @@ static bool over_time(const struct write *w)
 
 static void conclude(struct write *w, const struct judgement *j)
 {
-	// What etcd refuses says nothing of earlier sendings; what it compared does.
+	// What etcd refuses says nothing of earlier sendings; what it compared does. Unknown for good: never again,
+	// then.
 	bool compared = j->result == STORE_OK || j->result == STORE_CONFLICT || j->result == STORE_FENCED ||
-			j->result == STORE_EPOCH_CHANGED;
+			j->result == STORE_EPOCH_CHANGED || j->result == STORE_UNKNOWN;
 	if (j->verdict == FINAL && (compared || !w->in_doubt)) {
 		settle(w, j->result, j->reason);
 		return;
@@ -381,11 +412,11 @@ static void ended(struct grpc_call *call, const struct grpc_end *end)
 	left_flight(w);
 	if (j.move)
 		etcd_member_failed(w->e, w->member, j.drop, end->text);
-	// Without any put, a full quota is no obstacle to etcd; with the slot's it is.
-	if (j.verdict == FINAL && j.result == STORE_NO_SPACE && w->slot && !has_puts(w->txn)) {
-		slot_give(w);
-		w->plain = true;
-		j.verdict = NOT_DONE;
+	if (w->asking) {
+		j.verdict = NOT_DONE; // a question changes nothing; it is asked again
+	} else if (j.verdict == FINAL && j.result == STORE_NO_SPACE && w->slot) {
+		w->asking = true;
+		j.verdict = IN_DOUBT;
 	}
 	conclude(w, &j);
 }
@@ -395,7 +426,8 @@ static bool send_write(struct write *w)
 	struct etcd *e = w->e;
 	if (w->txn->n_ops && !w->slot && !w->plain)
 		w->slot = slot_take(e);
-	Etcd__TxnRequest *request = etcd_request(w->txn, w->slot, w->epoch_mod, w->operation, w->sent > 0);
+	Etcd__TxnRequest *request = w->asking ? etcd_request_slot(w->slot)
+					      : etcd_request(w->txn, w->slot, w->epoch_mod, w->operation, w->sent > 0);
 	w->call = etcd_call(e, &(struct grpc_spec){
 				       .path = "/etcdserverpb.KV/Txn",
 				       .first = &request->base,
@@ -457,7 +489,7 @@ void etcd_writes_resend(struct etcd *e, size_t member, uint64_t term)
 		w = LIST_ENTRY(due.next, struct write, link);
 		grpc_cancel(w->call);
 		left_flight(w);
-		conclude(w, &(struct judgement){ IN_DOUBT });
+		conclude(w, &(struct judgement){ w->asking ? NOT_DONE : IN_DOUBT });
 	}
 }
 
