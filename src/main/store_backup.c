@@ -12,7 +12,7 @@ static int write_piece(const char *bytes, size_t n, void *arg)
 }
 
 // What came is read back and checked before it gets its name.
-static int download(struct cli *cli, const char *path, struct backup *ret, uint64_t *ret_bytes, struct err *err)
+int store_download(struct cli *cli, const char *path, struct backup *ret, uint64_t *ret_bytes, struct err *err)
 {
 	struct backup_file file = { 0 };
 	int r = backup_file_begin(&file, path, err);
@@ -69,7 +69,7 @@ int store_backup(struct cli *cli, const char *path)
 	if (status != CLI_OK)
 		return status;
 	int r = store_is_direct(cli) ? take_directly(cli, path, &backup, &bytes, &err)
-				     : download(cli, path, &backup, &bytes, &err);
+				     : store_download(cli, path, &backup, &bytes, &err);
 	if (r < 0)
 		return cli_fail(cli, &err);
 	if (cli->json)

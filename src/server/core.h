@@ -37,6 +37,7 @@ struct server {
 	struct map blobs; // tenant → struct blobs *
 	struct list streams, tunnels;
 	struct timer ping;
+	struct timer thaw; // of store_switch.c
 	bool untidy; // a large request has ended since the last ping
 	struct sweep sweep;
 	unsigned beginning; // writes without which nobody can be answered

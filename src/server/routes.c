@@ -16,6 +16,7 @@
 #include "server/routers.h"
 #include "server/status.h"
 #include "server/store_api.h"
+#include "server/store_switch.h"
 #include "server/views.h"
 #include "server/watch.h"
 #include "server/why.h"
@@ -46,6 +47,7 @@
 #define AUTHORITY_SCHEMA OBJECT_SCHEMA(TEXT_SCHEMA("platform") "," TEXT_SCHEMA("certificate") "," TEXT_SCHEMA("fingerprint"))
 #define CERTIFICATE_SCHEMA                                                                                             \
 	OBJECT_SCHEMA(TEXT_SCHEMA("certificate") "," TEXT_SCHEMA("authority") ",\"until_ms\":{\"type\":\"integer\"}")
+#define FROZEN_SCHEMA OBJECT_SCHEMA("\"epoch\":{\"type\":\"string\"},\"revision\":{\"type\":\"integer\"}")
 #define HEALTH_SCHEMA OBJECT_SCHEMA("\"status\":{\"type\":\"string\"}")
 
 // An empty object, or no body at all.
@@ -139,6 +141,14 @@ const struct route routes[] = {
 	  .summary = "Read everything the store holds, secrets too, at one revision", .run = store_api_backup },
 	{ "POST", "/v1/store/compact", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, .status = 200, TAKES_NOTHING,
 	  ONE(store_info_fields), .summary = "Remove what is superseded", .run = store_api_compact },
+	{ "POST", "/v1/store/freeze", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, .status = 200,
+	  TAKES(store_freeze_fields), .answer = ANSWER_JSON, .answer_schema = FROZEN_SCHEMA,
+	  .summary = "Take no changes for a while, so that the store can be moved", .run = store_freeze },
+	{ "POST", "/v1/store/thaw", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, .status = 204, TAKES_NOTHING,
+	  .summary = "Take changes again", .run = store_thaw },
+	{ "POST", "/v1/store/switch", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, .status = 204,
+	  TAKES(store_choice_fields), .summary = "Start again on another store, which holds what this one does",
+	  .run = store_switch },
 	{ "GET", "/v1/audit", READS, MANY(audit_view_fields), .queries = list_queries,
 	  .summary = "List the audit trail, newest first", .run = audit_list },
 

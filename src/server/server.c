@@ -188,6 +188,7 @@ void server_free(struct server *server)
 		return;
 	server->closing = true;
 	timer_clear(&server->ping);
+	timer_clear(&server->thaw);
 	sweep_close(server);
 	tunnels_close(server);
 	lead_close(server);

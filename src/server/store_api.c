@@ -98,9 +98,9 @@ static void recorded(void *arg, const struct store_answer *answer)
 	AUTO_REQUEST struct request *rq = arg;
 	if (answer->result == STORE_OK) {
 		begin(rq);
-	} else if (answer->result == STORE_NO_SPACE) {
-		// A full disk must not stand in the way of a backup.
-		log_warn("backup without an audit record: no space who=%s from=%s", rq->who.name, rq->from);
+	} else if (answer->result == STORE_NO_SPACE || store_is_frozen(rq->server->store)) {
+		// Neither a full disk nor a move must stand in the way of a backup.
+		log_warn("backup without an audit record who=%s from=%s", rq->who.name, rq->from);
 		begin(rq);
 	} else {
 		reply_problemf(rq, 503, "ask again", "who takes a backup is recorded first, and that failed: %s",

@@ -25,4 +25,5 @@ struct store {
 	const struct driver *driver;
 	struct loop *loop;
 	struct replica replica;
+	bool frozen;
 };

@@ -15,6 +15,8 @@ void store_commit(struct store *store, struct store_txn *txn,
 		  void (*done)(void *arg, const struct store_answer *answer), void *arg)
 {
 	assert(list_empty(&txn->link));
+	if (store->frozen && txn->n_ops)
+		store_txn_refuse(txn, STORE_NOT_APPLIED, "no changes are taken at this moment: the store is being moved");
 	txn->done = done;
 	txn->arg = arg;
 	store->driver->commit(store, txn);
@@ -43,6 +45,16 @@ void store_compact_by(struct store *store, const struct store_hold *hold)
 {
 	if (store->driver->compact_by)
 		store->driver->compact_by(store, hold);
+}
+
+void store_set_frozen(struct store *store, bool frozen)
+{
+	store->frozen = frozen;
+}
+
+bool store_is_frozen(const struct store *store)
+{
+	return store->frozen;
 }
 
 void store_compact(struct store *store)

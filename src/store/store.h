@@ -234,6 +234,10 @@ void store_txn_fence(struct store_txn *txn, const struct store_hold *hold);
 // stops; to be stopped before the hold. Other stores do so by themselves.
 void store_compact_by(struct store *store, const struct store_hold *hold);
 
+// While frozen, transactions that change something are answered STORE_NOT_APPLIED. Those of before go on.
+void store_set_frozen(struct store *store, bool frozen);
+bool store_is_frozen(const struct store *store);
+
 // Removes superseded records now: all of them from a store that is not shared (a watch that is to go on after a restart
 // of the server may have to list again), those of more than ten minutes from one that is.
 void store_compact(struct store *store);

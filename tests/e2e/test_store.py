@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 
 import pytest
-from lab import APPS, Platform, connect_in, run, wait_for
+from lab import APPS, DIALTONE, Load, Platform, connect_in, run, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,10 @@ def lab():
 
 
 class Etcd:
-    """One member in the root network namespace."""
+    """One member, in the root network namespace or a platform's."""
 
-    def __init__(self):
+    def __init__(self, lab=None):
+        inside = lab.inside if lab else lambda *words: words
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="dialtone-etcd-"))
         ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
         client, peer = (s.getsockname()[1] for s in ports)
@@ -37,11 +38,11 @@ class Etcd:
         urls = {"client": f"http://127.0.0.1:{client}", "peer": f"http://127.0.0.1:{peer}"}
         with open(self.root / "log", "w") as log:
             self.process = subprocess.Popen(
-                ["etcd", "--name", "m", "--data-dir", str(self.root / "data"), "--listen-client-urls", urls["client"],
+                [*inside("etcd"), "--name", "m", "--data-dir", str(self.root / "data"), "--listen-client-urls", urls["client"],
                  "--advertise-client-urls", urls["client"], "--listen-peer-urls", urls["peer"],
                  "--initial-advertise-peer-urls", urls["peer"], "--initial-cluster", f"m={urls['peer']}",
                  "--unsafe-no-fsync"], stdout=log, stderr=log)
-        wait_for("etcd answers", lambda: run("etcdctl", "--endpoints", urls["client"], "endpoint", "health",
+        wait_for("etcd answers", lambda: run(*inside("etcdctl", "--endpoints", urls["client"], "endpoint", "health"),
                                              check=False, env={**os.environ, "ETCDCTL_API": "3"}).returncode == 0)
 
     def close(self):
@@ -63,7 +64,6 @@ def etcd():
 
 def store(lab, *words, check=True):
     """Directly on files or on an etcd of the root network namespace."""
-    from lab import DIALTONE
     return run(DIALTONE, "store", *words, check=check, env=lab.env)
 
 
@@ -147,3 +147,32 @@ def test_there_and_back(lab, etcd):
     assert seen(lab) == before
     assert lab.json("store", "status")["epoch"] != epoch
     wait_for("it serves", lambda: lab.json("app", "shop")["state"] == "running")
+
+
+def test_moves_while_it_is_up(lab):
+    """SQLite to etcd and back under a platform that serves all the while; changes in between are refused, or kept."""
+    etcd = Etcd(lab)
+    try:
+        before = seen(lab)
+        lab.cli("scale", "shop", "web=2")
+        with Load(lab, "shop", connections=4):
+            said = lab.cli("store", "migrate", lab.data, etcd.url).stdout
+            assert "compared one by one" in said and "goes on with it" in said
+            info = lab.json("store", "status")
+            assert info["driver"] == "etcd" and info["members"][0]["in_use"]
+            assert json.loads((lab.data / "platform.json").read_text())["store"] == etcd.url
+            assert seen(lab) == before
+            lab.cli("env", "shop", "MOVED=yes")
+            lab.cli("store", "backup", lab.root / "online-of-etcd")
+            back = lab.cli("store", "migrate", lab.data, lab.data / "store", check=False)
+            assert back.returncode and "--replace" in back.stderr
+            lab.cli("env", "shop", "AGAIN=yes")  # changes are taken again
+            lab.cli("store", "migrate", lab.data, lab.data / "store", "--replace")
+            assert lab.json("store", "status")["driver"] == "sqlite"
+            assert "store" not in json.loads((lab.data / "platform.json").read_text())
+            env = lab.cli("env", "shop").stdout
+            assert "MOVED=yes" in env and "AGAIN=yes" in env
+            lab.cli("scale", "shop", "web=1")
+        assert seen(lab)[0]["uid"] == before[0]["uid"]
+    finally:
+        etcd.close()
