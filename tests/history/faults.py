@@ -40,10 +40,22 @@ def stop_client(bench, seconds):
     process.signal(signal.SIGCONT)
 
 
+def writing(bench):
+    """Who leads and has just written as such, so that its next write is made already; and its counts."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        process = bench.leading()
+        first = process.counts()
+        time.sleep(0.5)
+        second = process.counts()
+        if second["fenced_ok"] > first["fenced_ok"]:
+            return process, second
+    raise Failure("nobody writes as the one who leads: not within 30 s")
+
+
 def stop_leading(bench, seconds):
     """Who leads is paused and woken: another leads by then, and what the first still wanted to write is refused."""
-    process = bench.leading()
-    before = process.counts()
+    process, before = writing(bench)
     process.signal(signal.SIGSTOP)
     time.sleep(seconds)
     if bench.leading() is process:

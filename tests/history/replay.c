@@ -155,7 +155,7 @@ static size_t first_delete(const struct gathered *g, uint64_t answered)
 // may name this revision, too, having found nothing to delete.
 static struct op *find_delete(struct replay *r, const struct entry *const *events, size_t n, uint64_t answered)
 {
-	struct op *wrong = NULL;
+	struct op *wrong = NULL, *fits = NULL;
 	for (size_t i = first_delete(r->g, answered); i < r->g->deletes.n; i++) {
 		struct op *op = r->g->deletes.at[i];
 		if (op_answered(op) != answered)
@@ -166,10 +166,16 @@ static struct op *find_delete(struct replay *r, const struct entry *const *event
 			found += parts[k].type == ENTRY_DELETE && find_event(events, n, parts[k].key);
 		if (op->applied || !found)
 			continue;
-		if (found == n && guards_hold(r, op) && seen_before(r->g, op->invoke->time_ns) < events[0]->mod)
-			return op;
 		wrong = op;
+		if (found != n || !guards_hold(r, op) || seen_before(r->g, op->invoke->time_ns) >= events[0]->mod)
+			continue;
+		fits = op;
+		for (size_t k = 0; k < n_parts; k++)
+			if (parts[k].type == ENTRY_IF && find_event(events, n, parts[k].key))
+				return op; // it can only have been this one: afterwards, this compare does not hold
 	}
+	if (fits)
+		return fits;
 	// Nothing fits: one without an answer may, else it is shown what is wrong with the one that was answered.
 	struct op *possible = answered ? find_delete(r, events, n, 0) : NULL;
 	return possible || !answered ? possible : wrong;
