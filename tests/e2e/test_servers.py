@@ -1,5 +1,7 @@
 """Several servers on one store in etcd: one decides, any of them answers, and whichever process dies or hangs, the app serves and
 nothing is started twice."""
+import contextlib
+import json
 import os
 import pathlib
 import re
@@ -82,6 +84,15 @@ def assert_nothing_twice(cluster, count):
         time.sleep(0.1)
 
 
+@contextlib.contextmanager
+def paused(pid):
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_one_decides_and_all_say_so(cluster, app):
     name, term = wait_for("one that decides", cluster.leader)
     assert term > 0
@@ -116,9 +127,23 @@ def test_who_wrote_sees_it_on_any_server(cluster, app):
     assert cluster.ask("b", idle, "DELETE")[0] == 204
 
 
+def test_command_line_goes_on_at_another_server(cluster, app):
+    config = json.loads((cluster.platform.home / ".config" / "dialtone" / "config.json").read_text())
+    known = config["platforms"][config["current"]]["servers"].split(",")  # by `status`, above
+    assert sorted(known) == sorted(f"http://{api}" for api in cluster.apis.values())
+    dead = "http://127.0.0.1:1"
+    environment = {**cluster.platform.env, "DIALTONE_API": f"{dead},http://{cluster.apis['c']}", "DIALTONE_TOKEN": cluster.token}
+    said = run(*cluster.platform.inside(DIALTONE, "status", "-o", "json"), env=environment, timeout=20)
+    assert json.loads(said.stdout)["server"] == "c"
+    with paused(cluster.pid("b")):
+        environment["DIALTONE_API"] = f"http://{cluster.apis['b']},http://{cluster.apis['c']}"
+        said = run(*cluster.platform.inside(DIALTONE, "status", "-o", "json"), env=environment, timeout=20)
+        assert json.loads(said.stdout)["server"] == "c"
+
+
 def test_push_through_another_server(cluster, app):
     """The artifact is at one server only; the agent asks another one."""
-    name, _ = cluster.leader()
+    name, _ = wait_for("one that decides", cluster.leader)
     server = others(name)[0]
     (app / "note.txt").write_text("pushed elsewhere")
     before = restarts(ready(cluster, 2))
@@ -131,7 +156,7 @@ def test_push_through_another_server(cluster, app):
 
 
 def test_deciding_server_killed(cluster, app):
-    name, term = cluster.leader()
+    name, term = wait_for("one that decides", cluster.leader)
     before = restarts(ready(cluster, 2))
     with Load(cluster.platform, "many"):
         cluster.kill(name)
@@ -154,16 +179,13 @@ def test_deciding_server_paused_and_woken(cluster, app):
     before = restarts(ready(cluster, 3))
     rest = others(name)
     with Load(cluster.platform, "many"):
-        os.kill(cluster.pid(name), signal.SIGSTOP)
-        try:
+        with paused(cluster.pid(name)):
             stopped = time.monotonic()
             scale(cluster, rest[0], 4)
             after = wait_for("another that decides", lambda: cluster.leader(rest, after=term))
             now = restarts(ready(cluster, 4, rest))
             assert before.items() <= now.items(), "an instance was started again"
             time.sleep(max(0, stopped + 10 - time.monotonic()))
-        finally:
-            os.kill(cluster.pid(name), signal.SIGCONT)
         wait_for("the old one to know", lambda: cluster.leader("abc") == after)
         assert "leads no longer" in cluster.log(name)
         scale(cluster, name, 2)  # any server takes a change
