@@ -235,6 +235,24 @@ static void check_ready(struct doctor *d, const json_t *status)
 		add(d, ok, "api", "answers at %s, node and router are connected", d->cli->config.address);
 }
 
+static void check_store(struct doctor *d)
+{
+	struct err err = { 0 };
+	AUTO_ANSWER struct client_answer answer = { 0 };
+	if (client_call(d->cli->client, "GET", "/v1/store", NULL, &answer, &err) < 0) {
+		add_err(d, failed, "store", &err);
+		return;
+	}
+	size_t i;
+	json_t *w, *warnings = json_object_get(answer.json, "warnings");
+	json_array_foreach(warnings, i, w)
+		err_hint(add(d, warning, "store", "%s", get_text(w, "text")), "%s", get_text(w, "mend"));
+	if (!json_array_size(warnings))
+		add(d, ok, "store", "%s, %llu records at revision %llu", get_text(answer.json, "driver"),
+		    (unsigned long long)get_number(answer.json, "records"),
+		    (unsigned long long)get_number(answer.json, "revision"));
+}
+
 static void check_api(struct doctor *d)
 {
 	struct cli *cli = d->cli;
@@ -250,6 +268,8 @@ static void check_api(struct doctor *d)
 		add_err(d, failed, "api", &err);
 	else
 		check_ready(d, answer.json);
+	if (cli->client && answer.json)
+		check_store(d);
 }
 
 // ---- What is told ----

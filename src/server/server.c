@@ -16,7 +16,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
-enum { AGENT_CONNECTIONS_MAX = 1000 };
+enum { CONNECTIONS_MAX = 20000, AGENT_CONNECTIONS_MAX = 1000 };
 
 // ---- what exists from the start
 
@@ -153,7 +153,9 @@ int server_new(struct loop *loop, const struct platform *platform, struct store 
 	audit_open(server);
 	routers_open(server);
 	replica_open(&server->replica, server);
-	struct http_server_config config = { .on_request = dispatch, .arg = server };
+	struct http_server_config config = { .on_request = dispatch,
+					     .arg = server,
+					     .max_connections = CONNECTIONS_MAX };
 	server->http = http_server_new(loop, &config);
 	authority_open(server);
 	control_open(server);
