@@ -179,7 +179,7 @@ static void write_certificate(const struct server *server)
 	struct err err = {};
 	int r = dir_make(folder, 0700, &err);
 	if (r == 0)
-		r = file_write_durable(path, a->certificate, strlen(a->certificate), 0644, &err);
+		r = file_write_durable(path, a->certificate, strlen(a->certificate), 0600, &err);
 	if (r < 0)
 		log_error("%s", err.text);
 }
