@@ -70,14 +70,24 @@ static void server_gone(void *item, UNUSED void *arg)
 static int open_servers(struct agent *agent, struct err *err)
 {
 	AUTO_FREE char *file = xasprintf("%s/node/servers.json", agent->platform.data);
-	return client_servers_new(&(struct client_servers_spec){ .loop = agent->loop,
-								 .addresses = agent->api,
-								 .token = agent->token,
-								 .file = platform_is_shared(&agent->platform) ? file : NULL,
-								 .came = server_came,
-								 .gone = server_gone,
-								 .arg = agent },
-				  &agent->servers, err);
+	client_identity_prepare(agent->platform.data);
+	int r = client_servers_new(
+		&(struct client_servers_spec){ .loop = agent->loop,
+					       .addresses = agent->api,
+					       .token = agent->token,
+					       .file = platform_is_shared(&agent->platform) ? file : NULL,
+					       .came = server_came,
+					       .gone = server_gone,
+					       .arg = agent },
+		&agent->servers, err);
+	if (r < 0)
+		return r;
+	agent->identity = client_identity_start(&(struct client_identity_spec){ .loop = agent->loop,
+										.servers = agent->servers,
+										.data = agent->platform.data,
+										.token = agent->token,
+										.node = agent->name });
+	return 0;
 }
 
 static int read_token(struct agent *agent, struct err *err)

@@ -8,6 +8,7 @@
 #include "agent/sweep.h"
 #include "base/id.h"
 #include "base/map.h"
+#include "client/identity.h"
 #include "client/servers.h"
 #include "model/platform.h"
 
@@ -22,6 +23,7 @@ struct agent {
 	char name[NODE_NAME_SIZE];
 	char *api;   // addresses of the servers that are known from the start
 	char *token; // of the node
+	struct client_identity *identity;
 	struct container_host *host;
 	struct addresses addresses;
 	struct keeper_client *keeper;

@@ -10,11 +10,21 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <time.h>
 
-enum { SILENCE_MS = 30000, HANGS_MS = 5000, HASTE_MS = 20 };
+enum { SILENCE_MS = 30000, HANGS_MS = 5000, HASTE_MS = 20, CARRIER_ENDS_S = 2 };
+
+// What is under TLS and was handed out as a socket is carried by a thread, on the loop of a client of its own.
+struct carrier {
+	struct client *client;
+	pthread_t thread;
+	struct carrier *next;
+	bool over;
+};
 
 struct client {
+	struct carrier *carriers;
 	struct client_wire wire; // of the present address
 	char **addresses;
 	size_t n_addresses, at;
@@ -78,7 +88,7 @@ static void use_address(struct client *client)
 	int r = client_wire_init(&client->wire, client->addresses[client->at], client->token, NULL);
 	assert(r == 0);
 	client->wire.revision = revision;
-	client->http = http_client_new(client->loop, &client->wire.address, 4);
+	client->http = client_wire_connect(&client->wire, client->loop, 4);
 }
 
 struct client *client_new(const char *address, const char *token, struct err *err)
@@ -96,10 +106,26 @@ struct client *client_new(const char *address, const char *token, struct err *er
 	return client;
 }
 
+// They end by themselves once their sockets are closed, which the caller has done; one that hangs on its peer is left.
+static void end_carriers(struct client *client)
+{
+	for (struct carrier *c = client->carriers, *next; c; c = next) {
+		struct timespec until;
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += CARRIER_ENDS_S;
+		next = c->next;
+		if (pthread_timedjoin_np(c->thread, NULL, &until) == 0) {
+			client_free(c->client);
+			free(c);
+		}
+	}
+}
+
 void client_free(struct client *client)
 {
 	if (!client)
 		return;
+	end_carriers(client);
 	http_client_free(client->http);
 	loop_free(client->loop);
 	client_wire_clear(&client->wire);
@@ -350,7 +376,58 @@ int client_download(struct client *client, const char *path, int (*write)(const 
 	return wait_run(&wait, &headers, NULL, err);
 }
 
+static void carrier_over(void *arg)
+{
+	struct carrier *carrier = arg;
+	carrier->over = true;
+	loop_stop(carrier->client->loop);
+}
+
+static void *carry(void *arg)
+{
+	struct carrier *carrier = arg;
+	while (!carrier->over)
+		loop_run(carrier->client->loop);
+	return NULL;
+}
+
+static int upgrade(struct client *client, const char *path, const char *protocol, const json_t *body, struct buf *early,
+		   int *ret_fd, struct err *err);
+
+static int upgrade_secure(struct client *client, const char *path, const char *protocol, const json_t *body,
+			  struct buf *early, int *ret_fd, struct err *err)
+{
+	struct client *own = client_new(client->wire.text, client->token, err);
+	if (!own)
+		return err->code;
+	own->patience_ms = client->patience_ms;
+	own->wire.revision = client->wire.revision;
+	struct carrier *carrier = xcalloc(1, sizeof(*carrier));
+	carrier->client = own;
+	http_client_on_over(own->http, carrier_over, carrier);
+	AUTO_CLOSE int fd = -1;
+	int r = upgrade(own, path, protocol, body, early, &fd, err);
+	if (r == 0 && (r = -pthread_create(&carrier->thread, NULL, carry, carrier)) < 0)
+		err_set_errno(err, r, "cannot start a thread for %s", protocol);
+	if (r < 0) {
+		client_free(own);
+		free(carrier);
+		return r;
+	}
+	carrier->next = client->carriers;
+	client->carriers = carrier;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
 int client_upgrade(struct client *client, const char *path, const char *protocol, const json_t *body, struct buf *early,
+		   int *ret_fd, struct err *err)
+{
+	return client->wire.secure ? upgrade_secure(client, path, protocol, body, early, ret_fd, err)
+				   : upgrade(client, path, protocol, body, early, ret_fd, err);
+}
+
+static int upgrade(struct client *client, const char *path, const char *protocol, const json_t *body, struct buf *early,
 		   int *ret_fd, struct err *err)
 {
 	struct client_headers headers;

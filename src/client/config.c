@@ -23,6 +23,7 @@ void client_config_clear(struct client_config *config)
 	free(config->token);
 	free(config->tenant);
 	free(config->environment);
+	free(config->authority);
 	free(config->data);
 	*config = (struct client_config){ 0 };
 }
@@ -132,6 +133,17 @@ static char *with_servers(const char *address, const char *servers)
 	return all;
 }
 
+// As the file has it; of a platform on this machine, as its server has written it, where that may be read. Heap or NULL.
+static char *authority_of(const json_t *platform, const char *data)
+{
+	const char *kept = json_string_value(json_object_get(platform, "authority"));
+	if (kept || !data)
+		return kept ? xstrdup(kept) : NULL;
+	AUTO_FREE char *path = xasprintf("%s/secrets/authority.pem", data);
+	AUTO_BUF struct buf text = BUF_INIT(CONFIG_MAX);
+	return file_read(path, &text, NULL) == 0 ? buf_take(&text) : NULL;
+}
+
 int client_config_load(const char *address, struct client_config *ret, struct err *err)
 {
 	AUTO_FREE char *dir = NULL;
@@ -159,12 +171,17 @@ int client_config_load(const char *address, struct client_config *ret, struct er
 		.token = xstrdup(token),
 		.tenant = xstrdup(first_of("DIALTONE_TENANT", platform, "tenant", "default")),
 		.environment = xstrdup(first_of("DIALTONE_ENVIRONMENT", platform, "environment", "dev")),
+		.authority = authority_of(platform, data),
 		.data = data ? xstrdup(data) : NULL,
 	};
 	return 0;
 }
 
-int client_config_store(const char *address, const char *token, const char *data, struct err *err)
+struct change {
+	const char *token, *data, *authority; // data, authority: NULL leaves what is there
+};
+
+static int store(const char *address, const struct change *change, struct err *err)
 {
 	AUTO_FREE char *dir = NULL;
 	AUTO_FREE char *path = NULL;
@@ -180,10 +197,24 @@ int client_config_store(const char *address, const char *token, const char *data
 		platform = json_object();
 		json_object_set_new(platforms, address, platform);
 	}
-	json_object_set_new(platform, "token", json_string(token));
-	json_object_set_new(platform, "data", json_string(data));
+	json_object_set_new(platform, "token", json_string(change->token));
+	if (change->data)
+		json_object_set_new(platform, "data", json_string(change->data));
+	if (change->authority)
+		json_object_set_new(platform, "authority", json_string(change->authority));
 	json_object_set_new(json, "current", json_string(address));
 	return config_write(dir, path, json, err);
+}
+
+int client_config_store(const char *address, const char *token, const char *data, struct err *err)
+{
+	return store(address, &(struct change){ .token = token, .data = data }, err);
+}
+
+int client_config_login(const char *address, const char *token, const char *authority, struct err *err)
+{
+	AUTO_FREE char *bare = bare_address(address);
+	return store(bare, &(struct change){ .token = token, .authority = authority }, err);
 }
 
 int client_config_store_servers(const struct client_config *config, const char *servers, struct err *err)

@@ -9,6 +9,7 @@ struct client_config {
 	char *address; // of the API: for client_new, with those of its other servers, if any, behind
 	char *token;
 	char *tenant, *environment; // "default" and "dev" unless set
+	char *authority;	    // PEM: whom to believe at an https:// address; NULL: the system's authorities
 	char *data;		    // its data directory, where `up` started it on this machine; NULL: not known
 };
 
@@ -22,6 +23,9 @@ int client_config_load(const char *address, struct client_config *ret, struct er
 // Keeps token and data directory under address (other platforms stay as they are) and makes it the current one. Used by
 // `dialtone up`.
 int client_config_store(const char *address, const char *token, const char *data, struct err *err);
+
+// Keeps token and authority (PEM; NULL: none) under address and makes it the current one. Used by `dialtone login`.
+int client_config_login(const char *address, const char *token, const char *authority, struct err *err);
 
 // Keeps which servers the platform has, comma-separated, for when the one at its address does not answer. config is as
 // client_config_load gave it; does nothing when the file has no such platform or says so already.

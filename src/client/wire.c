@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 
 void client_answer_clear(struct client_answer *answer)
 {
@@ -47,6 +48,25 @@ static int parse_http(struct client_wire *wire, const char *rest, struct err *er
 	return 0;
 }
 
+static bool is_loopback(const struct address *a)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a->sa;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a->sa;
+	if (a->sa.ss_family == AF_INET)
+		return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return a->sa.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+}
+
+// The token would travel for all to read.
+static int parse_plain(struct client_wire *wire, const char *rest, struct err *err)
+{
+	int r = parse_http(wire, rest, err);
+	if (r < 0 || is_loopback(&wire->address))
+		return r;
+	err_set(err, -EINVAL, "address '%s' is plain HTTP to another machine", wire->text);
+	return err_hint(err, "write https://%s", rest);
+}
+
 static int parse_address(struct client_wire *wire, struct err *err)
 {
 	if (str_starts(wire->text, "unix:")) {
@@ -54,9 +74,13 @@ static int parse_address(struct client_wire *wire, struct err *err)
 		return address_parse(wire->text, &wire->address, err);
 	}
 	if (str_starts(wire->text, "http://"))
-		return parse_http(wire, wire->text + strlen("http://"), err);
+		return parse_plain(wire, wire->text + strlen("http://"), err);
+	if (str_starts(wire->text, "https://")) {
+		wire->secure = true;
+		return parse_http(wire, wire->text + strlen("https://"), err);
+	}
 	err_set(err, -EINVAL, "'%s' is not an address of a platform", wire->text);
-	return err_hint(err, "write http://ADDR:PORT (for example http://127.0.0.1:7070) or unix:PATH");
+	return err_hint(err, "write https://ADDR:PORT, http://127.0.0.1:PORT for one on this machine, or unix:PATH");
 }
 
 int client_wire_init(struct client_wire *wire, const char *address, const char *token, struct err *err)

@@ -177,6 +177,8 @@ int channel_end(struct channel *ch)
 bool channel_is_quiet(struct channel *ch)
 {
 	char byte;
+	if (ch->tls && !tls_current(ch->tls))
+		return false; // another certificate is to be shown, or another authority believed
 	if (!ch->tls)
 		return recv(ch->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 	// Tickets and new keys come unasked, and mean nothing to the caller.

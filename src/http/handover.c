@@ -3,6 +3,7 @@
 #include "base/str.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 enum { ROOM = 64 << 10 };
@@ -85,6 +86,8 @@ static bool read_far(struct handover *h)
 
 static void write_near(struct handover *h)
 {
+	if (h->deaf)
+		buf_reset(&h->in);
 	while (buf_len(&h->in) && !h->near_blocked) {
 		ssize_t n = send(h->near, buf_data(&h->in), buf_len(&h->in), MSG_NOSIGNAL);
 		if (n >= 0)
@@ -116,6 +119,9 @@ static void read_near(struct handover *h)
 		else
 			return;
 	}
+	struct pollfd near = { .fd = h->near };
+	if (h->near_ended && poll(&near, 1, 0) > 0 && near.revents & POLLHUP)
+		h->deaf = h->near_told = true; // not only ended, but closed
 }
 
 static bool write_far(struct handover *h)
@@ -142,6 +148,7 @@ static void set_polls(struct handover *h)
 	poll_set(&h->far_poll, (!h->far_ended && buf_len(&h->in) < ROOM ? POLL_READ : 0) |
 				       (to_send && h->far_blocked ? POLL_WRITE : 0));
 	poll_set(&h->near_poll, (!h->near_ended && buf_len(&h->out) < ROOM ? POLL_READ : 0) |
+					(h->near_ended && !h->deaf ? POLL_HANGUP : 0) |
 					(buf_len(&h->in) && h->near_blocked ? POLL_WRITE : 0));
 }
 

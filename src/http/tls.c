@@ -18,6 +18,7 @@ struct tls {
 	char *name;    // of a server; NULL: we are one
 	char *peer;
 	struct buf early;
+	unsigned generation;
 	bool heard, through; // a byte has come; the handshake is done
 };
 
@@ -52,6 +53,7 @@ struct tls *tls_new(struct tls_config *config, const char *name)
 	tls->config = config;
 	tls->name = name ? xstrdup(name) : NULL;
 	tls->early = BUF_INIT(EARLY_MAX);
+	tls->generation = tls_config_generation(config);
 	tls->ssl = tls_config_open(config, name);
 	tls->in = BIO_new(BIO_s_mem());
 	tls->out = BIO_new(BIO_s_mem());
@@ -164,7 +166,7 @@ static int meet(struct tls *tls, struct err *err)
 	// A resumed session may be older than what became of the certificate.
 	if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0)
 		return bad_certificate(X509_V_ERR_CERT_HAS_EXPIRED, err);
-	bool fits = !tls->name || !is_uri(tls->name);
+	bool fits = !tls->name || !is_uri(tls->name) || tls_config_believes_anybody(tls->config);
 	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
 	const char *uri;
 	for (int i = 0; (uri = uri_at(names, i)); i++) {
@@ -186,6 +188,11 @@ const char *tls_peer(const struct tls *tls)
 bool tls_through(const struct tls *tls)
 {
 	return tls->through;
+}
+
+bool tls_current(const struct tls *tls)
+{
+	return tls->generation == tls_config_generation(tls->config);
 }
 
 bool tls_resumed(const struct tls *tls)

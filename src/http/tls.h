@@ -14,9 +14,11 @@ enum tls_ask { TLS_ASK_NOTHING, TLS_ASK_OPTIONAL, TLS_ASK_REQUIRED };
 
 struct tls_spec {
 	bool server;
-	const char *alpn; // the one protocol spoken: "h2", "http/1.1"
-	enum tls_ask ask; // servers: whether a client shall have a certificate
-	const char *ca;   // PEM: who signs the peer's certificate; NULL: for a client the system's, for a server nobody
+	const char *alpn;     // the one protocol spoken: "h2", "http/1.1"
+	enum tls_ask ask;     // servers: whether a client shall have a certificate
+	bool believe_anybody; // a client: verifies nothing. For asking what is then checked by other means
+	bool no_authority;    // a client: trusts nobody as yet; to be reloaded
+	const char *ca; // PEM: who signs the peer's certificate; NULL: for a client the system's, for a server nobody
 	const char *chain; // PEM: our certificate, and what stands between it and its authority; NULL: none
 	const char *key;   // PEM: and its key
 };
@@ -49,6 +51,7 @@ int tls_take(struct tls *tls, struct buf *out);
 
 bool tls_through(const struct tls *tls); // the handshake is done, and the peer is who it should be
 bool tls_resumed(const struct tls *tls);
+bool tls_current(const struct tls *tls); // its settings have not been reloaded since
 // Who the peer is by its verified certificate: its first URI, or else its common name; NULL: it has shown none.
 const char *tls_peer(const struct tls *tls);
 

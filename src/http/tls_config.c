@@ -18,7 +18,8 @@ enum {
 };
 
 struct tls_config {
-	atomic_uint refs;
+	atomic_uint refs, generation;
+	atomic_bool believes_anybody;
 	bool server;
 	unsigned char alpn[ALPN_MAX]; // as in the handshake: length, name
 	size_t alpn_len;
@@ -136,9 +137,9 @@ static void set_server(struct tls_config *config, SSL_CTX *ctx, const struct tls
 	SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, config);
 }
 
-static void set_client(struct tls_config *config, SSL_CTX *ctx)
+static void set_client(struct tls_config *config, SSL_CTX *ctx, const struct tls_spec *spec)
 {
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_verify(ctx, spec->believe_anybody ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_alpn_protos(ctx, config->alpn, (unsigned)config->alpn_len);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ctx, tls_remember);
@@ -154,11 +155,11 @@ static int make_ctx(struct tls_config *config, const struct tls_spec *spec, SSL_
 	if (config->server)
 		set_server(config, ctx, spec);
 	else
-		set_client(config, ctx);
+		set_client(config, ctx, spec);
 	int r = 0;
 	if (spec->ca)
 		r = use_ca(ctx, spec, err);
-	else if (!config->server && !SSL_CTX_set_default_verify_paths(ctx))
+	else if (!config->server && !spec->no_authority && !SSL_CTX_set_default_verify_paths(ctx))
 		r = tls_fail(err, -EINVAL, "cannot use the system's certificates");
 	if (r == 0 && spec->chain)
 		r = use_chain(ctx, spec, err);
@@ -173,6 +174,7 @@ int tls_config_new(const struct tls_spec *spec, struct tls_config **ret, struct 
 {
 	struct tls_config *config = xcalloc(1, sizeof(*config));
 	atomic_init(&config->refs, 1);
+	atomic_init(&config->believes_anybody, spec->believe_anybody);
 	config->server = spec->server;
 	size_t n = strlen(spec->alpn);
 	if (n >= ALPN_MAX)
@@ -250,6 +252,8 @@ int tls_config_reload(struct tls_config *config, const struct tls_spec *spec, st
 	SSL_CTX *old = config->ctx;
 	config->ctx = ctx;
 	forget_sessions(config);
+	atomic_store(&config->believes_anybody, spec->believe_anybody);
+	atomic_fetch_add(&config->generation, 1);
 	pthread_mutex_unlock(&config->lock);
 	SSL_CTX_free(old); // connections that use it hold it
 	return 0;
@@ -268,6 +272,16 @@ void tls_config_free(struct tls_config *config)
 	SSL_CTX_free(config->ctx);
 	pthread_mutex_destroy(&config->lock);
 	free(config);
+}
+
+unsigned tls_config_generation(const struct tls_config *config)
+{
+	return atomic_load(&config->generation);
+}
+
+bool tls_config_believes_anybody(const struct tls_config *config)
+{
+	return atomic_load(&config->believes_anybody);
 }
 
 bool tls_config_is_server(const struct tls_config *config)

@@ -8,6 +8,8 @@
 // A new SSL of the present settings. name: of the server, for a session to resume; NULL for a server.
 SSL *tls_config_open(struct tls_config *config, const char *name);
 void tls_config_ref(struct tls_config *config);
+unsigned tls_config_generation(const struct tls_config *config); // +1 with each reload
+bool tls_config_believes_anybody(const struct tls_config *config);
 bool tls_config_is_server(const struct tls_config *config);
 
 // Keeps a session of ssl for the next connection to that name; takes a reference of its own.

@@ -117,7 +117,8 @@ char *platform_servers(const struct platform *platform)
 {
 	if (platform->servers)
 		return xstrdup(platform->servers);
-	return platform_api(platform);
+	bool shared = platform_is_shared(platform) && !platform_api_is_local(platform);
+	return shared ? xasprintf("https://%s", platform->api) : platform_api(platform);
 }
 
 bool platform_api_is_local(const struct platform *platform)

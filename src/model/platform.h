@@ -47,8 +47,9 @@ bool platform_api_is_local(const struct platform *platform);
 // The API as a client on this machine reaches it: "http://127.0.0.1:7070". Heap.
 char *platform_api(const struct platform *platform);
 
-// Where a client on this machine looks for servers at first, "http://ADDR:PORT,…". Heap.
+// Where agent and router look for servers at first, "http://ADDR:PORT,…"; of several, each by the address that the others
+// know it by. Heap.
 char *platform_servers(const struct platform *platform);
 
-// The file's content; heap. Written by `up` alone, durably, mode 0600.
+// The file's content; heap. Written by `up`, and by the server when the store is moved; durably, mode 0600.
 char *platform_to_text(const struct platform *platform);

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "client/identity.h"
 #include "io/file.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@ struct saving {
 struct routes {
 	struct worker *worker;
 	struct client_servers *servers;
+	struct client_identity *identity;
 	struct client_watch *watch; // of the routes, on the server that decides
 	char *name;                 // of this router
 	char *file;                 // the kept table
@@ -189,9 +191,14 @@ static int connect_server(struct routes *routes, const struct platform *platform
 					       .addresses = addresses,
 					       .token = secret,
 					       .file = platform_is_shared(platform) ? file : NULL };
+	client_identity_prepare(platform->data);
 	r = client_servers_new(&servers, &routes->servers, err);
 	if (r < 0)
 		return r;
+	routes->identity = client_identity_start(&(struct client_identity_spec){ .loop = routes->worker->loop,
+										  .servers = routes->servers,
+										  .data = platform->data,
+										  .token = secret });
 	AUTO_FREE char *path = xasprintf("/v1/routers/%s/routes", routes->name);
 	struct client_watch_spec spec = { .path = path, .on_event = on_event, .on_state = on_state, .arg = routes };
 	routes->watch = client_servers_watch(routes->servers, &spec);
@@ -227,6 +234,7 @@ void routes_stop(struct routes *routes)
 		return;
 	routes->worker->routes = NULL;
 	client_watch_stop(routes->watch);
+	client_identity_stop(routes->identity);
 	client_servers_free(routes->servers);
 	if (routes->saving)
 		routes->saving->routes = NULL;
