@@ -51,11 +51,10 @@ static json_t *backup_json(const char *path, const struct backup *b)
 			 (json_int_t)b->count, "created_ms", (json_int_t)b->created_ms);
 }
 
-static int say(struct cli *cli, json_t *json)
+static int say(json_t *json)
 {
 	int status = print_json(json);
 	json_decref(json);
-	(void)cli;
 	return status;
 }
 
@@ -73,7 +72,7 @@ int store_backup(struct cli *cli, const char *path)
 	if (r < 0)
 		return cli_fail(cli, &err);
 	if (cli->json)
-		return say(cli, backup_json(path, &backup));
+		return say(backup_json(path, &backup));
 	size_text(bytes, size);
 	printf("%s: %zu records at revision %llu, %s; checked\n", path, backup.count,
 	       (unsigned long long)backup.revision, size);
@@ -97,7 +96,7 @@ int store_restore(struct cli *cli, const char *path)
 	if (r < 0)
 		return cli_fail(cli, &err);
 	if (cli->json)
-		return say(cli, backup_json(path, &backup));
+		return say(backup_json(path, &backup));
 	local_time_text(backup.created_ms, when);
 	printf("%s holds the %zu records of %s now, as they were at revision %llu%s%s, %s\n", target_text(&target),
 	       backup.count, path, (unsigned long long)backup.revision, *backup.platform ? " of platform " : "",

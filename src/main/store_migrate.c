@@ -154,6 +154,22 @@ static int migrate(struct migration *m, const char *from, const char *to, struct
 	return r < 0 || !m->data ? r : go_on_there(m, err);
 }
 
+static void say(const struct migration *m)
+{
+	printf("%s holds the %zu records of %s now, compared one by one\n", target_text(&m->to), m->backup.count,
+	       target_text(&m->from));
+	if (m->data)
+		printf("The platform goes on with it; it took no changes for %.1f s\n", (double)m->frozen_ms / 1000);
+}
+
+static void say_json(const struct migration *m)
+{
+	AUTO_JSON json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:b}", "from", target_text(&m->from), "to",
+					   target_text(&m->to), "revision", (json_int_t)m->backup.revision, "records",
+					   (json_int_t)m->backup.count, "up", m->data != NULL);
+	print_json(json);
+}
+
 int store_migrate(struct cli *cli, const char *from, const char *to)
 {
 	struct err err = { 0 };
@@ -162,10 +178,7 @@ int store_migrate(struct cli *cli, const char *from, const char *to)
 	if (migrate(&m, from, to, &err) < 0)
 		status = cli_fail(cli, &err);
 	else
-		printf("%s holds the %zu records of %s now, compared one by one\n", target_text(&m.to), m.backup.count,
-		       target_text(&m.from));
-	if (status == CLI_OK && m.data)
-		printf("The platform goes on with it; it took no changes for %.1f s\n", (double)m.frozen_ms / 1000);
+		cli->json ? say_json(&m) : say(&m);
 	backup_clear(&m.backup);
 	target_clear(&m.from);
 	target_clear(&m.to);
