@@ -76,8 +76,19 @@ def restarts(items):
     return {i["instance"]: i["restarts"] for i in items}
 
 
-def assert_nothing_twice(cluster, count):
-    """As many processes as instances that are wanted, for a while: one too many may come late."""
+def placed(cluster):
+    """How many instances were ever placed, by the events that are written together with their records."""
+    for server in "abc":
+        said = cluster.ask(server, APP + "/events?limit=1000", timeout=3)
+        if said and said[0] == 200:
+            return sum(int(re.match(r"web: (\d+) instances? placed", e["message"])[1]) for e in said[2]["items"] if e["type"] == "placed")
+    raise AssertionError("no server lists the events")
+
+
+def assert_nothing_twice(cluster, count, placements):
+    """No instance was placed that was not asked for, and as many processes run as are wanted, for a while: one too many may
+    come late."""
+    assert placed(cluster) == placements
     until = time.monotonic() + 2
     while time.monotonic() < until:
         assert len(app_processes(cluster.platform)) == count
@@ -103,6 +114,7 @@ def test_one_decides_and_all_say_so(cluster, app):
     for server in others(name):
         said = cluster.ask(server, "/v1/nodes/some/assignments")
         assert said[0] == 421 and said[2]["leader"]["name"] == name and said[2]["leader"]["api"].endswith(cluster.apis[name])
+    assert_nothing_twice(cluster, 2, 2)
     shown = cluster.platform.cli("status").stdout
     assert re.search(rf"\b{name} at http://\S+, decides", shown), shown
 
@@ -146,10 +158,11 @@ def test_push_through_another_server(cluster, app):
     name, _ = wait_for("one that decides", cluster.leader)
     server = others(name)[0]
     (app / "note.txt").write_text("pushed elsewhere")
-    before = restarts(ready(cluster, 2))
+    before, placements = restarts(ready(cluster, 2)), placed(cluster)
     run(*cluster.platform.inside(DIALTONE, "push", app), timeout=120,
         env={**cluster.platform.env, "DIALTONE_API": f"http://{cluster.apis[server]}", "DIALTONE_TOKEN": cluster.token})
     assert not set(before) & set(restarts(ready(cluster, 2)))
+    assert_nothing_twice(cluster, 2, placements + 2)
     digest = cluster.ask("a", APP + "/releases")[2]["items"][0]["artifact"]
     held = [s for s in "abc" if list((cluster.data(s) / "blobs").rglob(f"*{digest.split(':')[1]}*"))]
     assert held == [server]
@@ -157,7 +170,7 @@ def test_push_through_another_server(cluster, app):
 
 def test_deciding_server_killed(cluster, app):
     name, term = wait_for("one that decides", cluster.leader)
-    before = restarts(ready(cluster, 2))
+    before, placements = restarts(ready(cluster, 2)), placed(cluster)
     with Load(cluster.platform, "many"):
         cluster.kill(name)
         began = time.monotonic()
@@ -171,12 +184,12 @@ def test_deciding_server_killed(cluster, app):
         now = restarts(ready(cluster, 3, others(name)))
         assert before.items() <= now.items(), "an instance was started again"
         wait_for("three servers", lambda: len(cluster.servers(others(name))) == 3)
-    assert_nothing_twice(cluster, 3)
+    assert_nothing_twice(cluster, 3, placements + 1)
 
 
 def test_deciding_server_paused_and_woken(cluster, app):
     name, term = wait_for("one that decides", cluster.leader)
-    before = restarts(ready(cluster, 3))
+    before, placements = restarts(ready(cluster, 3)), placed(cluster)
     rest = others(name)
     with Load(cluster.platform, "many"):
         with paused(cluster.pid(name)):
@@ -191,11 +204,11 @@ def test_deciding_server_paused_and_woken(cluster, app):
         scale(cluster, name, 2)  # any server takes a change
         ready(cluster, 2)
     assert cluster.leader() == after
-    assert_nothing_twice(cluster, 2)
+    assert_nothing_twice(cluster, 2, placements + 1)
 
 
 def test_etcd_leader_killed(cluster, app):
-    before = restarts(ready(cluster, 2))
+    before, placements = restarts(ready(cluster, 2)), placed(cluster)
     with Load(cluster.platform, "many"):
         member = wait_for("etcd's leader", lambda: cluster.etcd.leader() is not None) and cluster.etcd.leader()
         cluster.etcd.kill(member)
@@ -206,12 +219,12 @@ def test_etcd_leader_killed(cluster, app):
         print(f"changed and decided {time.monotonic() - began:.2f} s after etcd's leader was killed")
         assert before.items() <= now.items(), "an instance was started again"
         cluster.etcd.start(member)
-    assert_nothing_twice(cluster, 3)
+    assert_nothing_twice(cluster, 3, placements + 1)
 
 
 def test_whole_control_plane_dead(cluster, app):
     wait_for("etcd", lambda: cluster.etcd.leader() is not None)
-    before = restarts(ready(cluster, 3))
+    before, placements = restarts(ready(cluster, 3)), placed(cluster)
     victim = sorted(before)[0]
     with Load(cluster.platform, "many"):
         for member in range(3):
@@ -232,6 +245,6 @@ def test_whole_control_plane_dead(cluster, app):
         wait_for("one that decides", lambda: cluster.leader("bc"), 60)
         now = restarts(ready(cluster, 3, "bc"))
         assert now == {**before, victim: before[victim] + 1}
-        assert_nothing_twice(cluster, 3)
+        assert_nothing_twice(cluster, 3, placements)
         wait_for("three servers", lambda: len(cluster.servers("bc")) == 3, 60)
     assert restarts(ready(cluster, 3)) == now
