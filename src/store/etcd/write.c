@@ -155,6 +155,19 @@ static void finish(struct write *w)
 	store_txn_finish(txn);
 }
 
+// Who is told that it is done may read at once, and must see it. A conflict is one whatever reads show.
+static void stop_waiting(struct write *w)
+{
+	struct store_txn *txn = w->txn;
+	if (txn->result != STORE_OK)
+		return;
+	txn->result = w->operation && txn->n_ops ? STORE_UNKNOWN : STORE_NOT_APPLIED;
+	txn->reason = !w->operation ? "that revision has not come; is this the same store?"
+				    : "what etcd has committed did not come in time to be read here";
+	txn->revision = 0;
+	w->e->counts.unknown += txn->result == STORE_UNKNOWN;
+}
+
 static void finish_caught(struct etcd *e)
 {
 	struct list due;
@@ -163,10 +176,8 @@ static void finish_caught(struct etcd *e)
 	LIST_EACH(w, &e->caught, link) {
 		bool seen = w->txn->revision <= e->store.replica.revision;
 		if (seen || e->closing || since(w->caught_ms) >= COMMIT_MS) {
-			if (!seen && !w->operation && !e->closing) {
-				w->txn->result = STORE_NOT_APPLIED;
-				w->txn->reason = "that revision has not come; is this the same store?";
-			}
+			if (!seen && !e->closing)
+				stop_waiting(w);
 			list_remove(&w->link);
 			list_append(&due, &w->link);
 		}

@@ -382,6 +382,31 @@ static void test_nobody_answers(void **state)
 	assert_null(store_get(bed->store, "b"));
 }
 
+// Transactions go through, but the watch does not come back: who read now would not see what it wrote.
+static void test_replica_behind(void **state)
+{
+	struct bed *bed = *state;
+	struct etcd *e = etcd_of(bed->store);
+	bed_put(bed, "a", "1");
+	etcd_sync_again(e, false, "a test");
+	e->sync.after_ms = monotonic_ms() + 60000;
+	struct outcome put = { 0 }, read = { 0 };
+	struct store_txn *txn = store_txn_new();
+	store_txn_put(txn, "a", "2", 1);
+	bed_commit(bed, txn, &put);
+	while (list_empty(&e->caught))
+		bed_turn(bed); // until etcd has committed it
+	bed_commit(bed, store_txn_new(), &read);
+	bed_wait(bed, &put.done);
+	bed_wait(bed, &read.done);
+	assert_int_equal(put.result, STORE_UNKNOWN);
+	assert_int_equal(read.result, STORE_NOT_APPLIED);
+	assert_string_equal(bed_value(bed, "a"), "1");
+	e->sync.after_ms = 0;
+	assert_int_equal(bed_do(bed, store_txn_new(), NULL), STORE_OK);
+	assert_string_equal(bed_value(bed, "a"), "2");
+}
+
 static void test_no_cluster(UNUSED void **state)
 {
 	struct bed bed = { .loop = loop_new() };
@@ -554,9 +579,10 @@ static void test_quota(UNUSED void **state)
 int main(void)
 {
 	const struct CMUnitTest alone[] = { cmocka_unit_test(test_no_cluster) };
-	const struct CMUnitTest one[] = { TEST(test_two_stores), TEST(test_conflicts_between_stores),
-					  TEST(test_epoch),      TEST(test_compacted_away),
-					  TEST(test_takeover),   TEST(test_nobody_answers) };
+	const struct CMUnitTest one[] = { TEST(test_two_stores),    TEST(test_conflicts_between_stores),
+					  TEST(test_epoch),         TEST(test_compacted_away),
+					  TEST(test_takeover),      TEST(test_nobody_answers),
+					  TEST(test_replica_behind) };
 	const struct CMUnitTest three[] = { TEST(test_two_stores), TEST(test_compacted_away), TEST(test_faults) };
 	int failed = cmocka_run_group_tests_name("no etcd", alone, NULL, NULL);
 	if (!cluster_possible())
