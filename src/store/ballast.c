@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-enum { BALLAST_MAX = 8 << 20, PART = 6 };
+enum { BALLAST_MAX = 4 << 20, PART = 6 };
 
 void ballast_init(struct ballast *ballast, const char *dir)
 {

@@ -13,6 +13,6 @@ struct ballast {
 void ballast_init(struct ballast *ballast, const char *dir); // takes no room yet
 void ballast_clear(struct ballast *ballast);                 // the file stays. Zeroed is fine
 
-// 8 MiB, or a sixth of a small disk, when twice as much is free. False: it is not.
+// 4 MiB, or a sixth of a small disk, when twice as much is free. False: it is not.
 bool ballast_take(struct ballast *ballast);
 void ballast_give(struct ballast *ballast);

@@ -339,7 +339,6 @@ static void test_sqlite_target(UNUSED void **state)
 	bed_close(to);
 	assert_int_equal(tree_remove(before, NULL), 0);
 	to->dir = TAKE_PTR(dir);
-	before = NULL;
 
 	// Into nothing, and over a damaged one.
 	assert_int_equal(tree_remove(to->dir, NULL), 0);
