@@ -51,12 +51,43 @@ static void artifact_came(void *arg)
 	agent_wake_all(arg);
 }
 
-// The server's address as seen from this machine: one that listens on all addresses is reached by loopback.
-static char *api_address(const char *api)
+static char *addresses(void *arg)
 {
-	if (str_starts(api, "0.0.0.0:"))
-		return xasprintf("http://127.0.0.1:%s", api + strlen("0.0.0.0:"));
-	return xasprintf("http://%s", api);
+	struct agent *agent = arg;
+	return client_servers_addresses(agent->servers);
+}
+
+static void *server_came(struct client_link *link, const char *address, void *arg)
+{
+	return report_sender_new(arg, link, address);
+}
+
+static void server_gone(void *item, UNUSED void *arg)
+{
+	report_sender_free(item);
+}
+
+static int open_servers(struct agent *agent, struct err *err)
+{
+	AUTO_FREE char *file = xasprintf("%s/node/servers.json", agent->platform.data);
+	client_identity_prepare(agent->platform.data);
+	int r = client_servers_new(
+		&(struct client_servers_spec){ .loop = agent->loop,
+					       .addresses = agent->api,
+					       .token = agent->token,
+					       .file = platform_is_shared(&agent->platform) ? file : NULL,
+					       .came = server_came,
+					       .gone = server_gone,
+					       .arg = agent },
+		&agent->servers, err);
+	if (r < 0)
+		return r;
+	agent->identity = client_identity_start(&(struct client_identity_spec){ .loop = agent->loop,
+										.servers = agent->servers,
+										.data = agent->platform.data,
+										.token = agent->token,
+										.node = agent->name });
+	return 0;
 }
 
 static int read_token(struct agent *agent, struct err *err)
@@ -86,8 +117,8 @@ static void open_parts(struct agent *agent)
 	list_init(&agent->log_answers);
 	artifacts_init(&agent->artifacts, &(struct artifacts_spec){
 						  .loop = agent->loop,
-						  .api = agent->api,
 						  .token = agent->token,
+						  .addresses = addresses,
 						  .dir = artifacts,
 						  .cache = agent->platform.cache,
 						  .on_end = artifact_came,
@@ -117,16 +148,17 @@ static int open_agent(struct agent *agent, const char *data, struct err *err)
 		return r;
 	if (gethostname(agent->name, sizeof(agent->name) - 1) < 0)
 		return err_set_errno(err, -errno, "this machine's name");
-	agent->api = api_address(agent->platform.api);
+	agent->api = platform_servers(&agent->platform);
+	uid_new(agent->boot);
+	list_init(&agent->reports);
 	open_parts(agent);
 	reserve_keep(agent->platform.data);
 	r = agent_adopt(agent, err);
 	if (r < 0)
 		return r;
-	agent->link = client_link_new(agent->loop, agent->api, agent->token, err);
-	if (!agent->link)
-		return err ? err->code : -EINVAL;
-	agent->report = report_sender_new(agent);
+	r = open_servers(agent, err);
+	if (r < 0)
+		return r;
 	agent_follow_orders(agent);
 	return agent_listen(agent, err);
 }

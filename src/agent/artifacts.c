@@ -14,6 +14,7 @@ enum { ANSWER_STAYS_MS = 1000 };
 struct fetch {
 	struct artifacts *artifacts;
 	char *tenant, *digest;
+	char *addresses; // of the servers, as they were when it began
 	char *base; // an artifact that is here already; NULL: none
 	bool running;
 	int result;
@@ -32,6 +33,7 @@ static void fetch_free(struct fetch *fetch)
 	free(fetch->tenant);
 	free(fetch->digest);
 	free(fetch->base);
+	free(fetch->addresses);
 	free(fetch);
 }
 
@@ -96,7 +98,7 @@ static void fetch_work(void *arg)
 {
 	struct fetch *fetch = arg;
 	const struct artifacts_spec *spec = &fetch->artifacts->spec;
-	struct client *client = client_new(spec->api, spec->token, &fetch->err);
+	struct client *client = client_new(fetch->addresses, spec->token, &fetch->err);
 	if (!client) {
 		fetch->result = fetch->err.code;
 		return;
@@ -143,6 +145,7 @@ static void fetch_start(struct artifacts *artifacts, const struct assignment *a)
 		.tenant = xstrdup(a->tenant),
 		.digest = xstrdup(a->artifact),
 		.base = latest ? xstrdup(latest) : NULL,
+		.addresses = artifacts->spec.addresses(artifacts->spec.arg),
 		.running = true,
 	};
 	timer_init(&fetch->forget, artifacts->spec.loop, answer_stayed);

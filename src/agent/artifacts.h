@@ -9,7 +9,8 @@
 
 struct artifacts_spec {
 	struct loop *loop;
-	const char *api, *token; // of the platform; must outlive it
+	const char *token;	 // of the platform; must outlive it
+	char *(*addresses)(void *arg); // of its servers, for client_new; heap
 	const char *dir;	 // DATA/node/artifacts; copied
 	const char *cache;	 // must outlive it
 	void (*on_end)(void *arg); // a fetch has ended, well or not: ask again

@@ -43,6 +43,7 @@ struct building {
 	bool oom;
 	struct err err;
 	char digest[DIGEST_SIZE];
+	char *addresses; // of the servers, for the upload
 	int result;
 };
 
@@ -57,6 +58,7 @@ static void build_free(struct building *build)
 	free(build->tenant);
 	free(build->runtime);
 	free(build->command);
+	free(build->addresses);
 	free(build);
 }
 
@@ -108,7 +110,7 @@ static void upload_work(void *arg)
 	AUTO_FREE char *unpacked = unpacked_path(dir, build->source.artifact);
 	AUTO_FREE char *source = xasprintf("%s/root", unpacked);
 	struct build_result_spec spec = {
-		.api = build->agent->api,
+		.api = build->addresses,
 		.token = build->agent->token,
 		.tenant = build->tenant,
 		.source = source,
@@ -143,6 +145,7 @@ static void judge(struct building *build)
 		finish(build);
 	} else {
 		build->working = true;
+		build->addresses = client_servers_addresses(build->agent->servers);
 		loop_work(build->agent->loop, upload_work, uploaded, build);
 	}
 }

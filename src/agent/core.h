@@ -6,12 +6,13 @@
 #include "agent/history.h"
 #include "agent/instance.h"
 #include "agent/sweep.h"
+#include "base/id.h"
 #include "base/map.h"
-#include "client/client.h"
+#include "client/identity.h"
+#include "client/servers.h"
 #include "model/platform.h"
 
 struct http_server;
-struct report_sender;
 
 enum { NODE_NAME_SIZE = 64, START_LIMIT = 4, POOL_THREADS = 12 };
 
@@ -20,19 +21,22 @@ struct agent {
 	struct loop *loop;
 	struct platform platform; // immutable; read by pool threads too
 	char name[NODE_NAME_SIZE];
-	char *api;   // address for clients
+	char *api;   // addresses of the servers that are known from the start
 	char *token; // of the node
+	struct client_identity *identity;
 	struct container_host *host;
 	struct addresses addresses;
 	struct keeper_client *keeper;
-	struct client_link *link;
+	struct client_servers *servers;
 	struct client_watch *orders;
-	struct report_sender *report;
+	char boot[UID_SIZE]; // of this agent process: reports count within it
+	struct list reports; // struct report_sender, one for each server
 	struct artifacts artifacts;
 	struct sweep sweep;
 	struct history history;
 	struct map instances; // id → struct instance
 	struct list unreadable; // struct unreadable (unreadable.h)
+	bool away;    // no orders come; has been said
 	bool ordered; // the server has said all that it wants to run here
 	struct map visitors;  // id → struct visitor: one-off containers (visitor.h)
 	struct http_server *endpoint;

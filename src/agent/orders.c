@@ -9,12 +9,12 @@
 
 static void changed(struct instance *instance)
 {
-	report_instance(((struct agent *)instance->arg)->report, instance->id);
+	report_instance(instance->arg, instance->id);
 }
 
 static void repeated(struct instance *instance)
 {
-	report_later(((struct agent *)instance->arg)->report, instance->id);
+	report_later(instance->arg, instance->id);
 }
 
 static void gone(struct instance *instance)
@@ -23,7 +23,7 @@ static void gone(struct instance *instance)
 	map_remove(&agent->instances, instance->id);
 	history_add(&agent->history, &instance->order->assignment, realtime_ms());
 	logs_instance_ended(agent, &instance->order->assignment);
-	report_forget(agent->report, instance->id);
+	report_forget(agent, instance->id);
 	log_info("instance=%s app=%s removed", instance->id, instance->order->assignment.app);
 	instance_free(instance);
 }
@@ -62,7 +62,7 @@ static void take_one(struct agent *agent, struct assignment *assignment)
 	} else {
 		instance = begin(agent, order);
 		map_set(&agent->instances, instance->id, instance);
-		report_instance(agent->report, instance->id);
+		report_instance(agent, instance->id);
 		logs_instance_came(agent, &order->assignment);
 	}
 	order_unref(order);
@@ -118,10 +118,12 @@ static void on_state(bool connected, const struct err *err, void *arg)
 {
 	struct agent *agent = arg;
 	if (connected) {
-		log_info("server=%s connected", agent->api);
-		report_everything(agent->report);
-	} else {
-		log_warn("server=%s away, instances run on: %s", agent->api, err->text);
+		log_info("orders come");
+		agent->away = false;
+		report_everything(agent);
+	} else if (!agent->away) {
+		agent->away = true;
+		log_warn("no orders come, instances run on: %s", err->text);
 	}
 }
 
@@ -129,5 +131,5 @@ void agent_follow_orders(struct agent *agent)
 {
 	AUTO_FREE char *path = xasprintf("/v1/nodes/%s/assignments", agent->name);
 	struct client_watch_spec spec = { .path = path, .on_event = on_event, .on_state = on_state, .arg = agent };
-	agent->orders = client_watch_start(agent->link, &spec);
+	agent->orders = client_servers_watch(agent->servers, &spec);
 }

@@ -18,10 +18,12 @@ enum { COALESCE_MS = 2, EVERY_MS = 1000, PAST_EVERY_MS = 3000, ORDERS_MS = 2000 
 
 struct report_sender {
 	struct agent *agent;
-	char boot[UID_SIZE]; // of this agent process: seq counts within it
+	struct list of_agent; // on agent->reports
+	struct client_link *link;
+	char *address;
 	char *path;
 	uint64_t seq;
-	struct map changed;  // ids
+	struct map changed; // ids
 	bool full, urgent, sending;
 	uint64_t began_ms;
 	uint64_t past_ms; // when the apps with old logs were last named
@@ -141,7 +143,8 @@ static void drop_gone(struct agent *agent, const json_t *gone)
 {
 	size_t i;
 	json_t *uid;
-	json_array_foreach((json_t *)gone, i, uid) {
+	json_array_foreach((json_t *)gone, i, uid)
+	{
 		if (!json_is_string(uid))
 			continue;
 		log_info("logs of a deleted app are removed app_uid=%s", json_string_value(uid));
@@ -158,7 +161,7 @@ static void sent(const struct client_answer *answer, const struct err *err, void
 	if (err) {
 		sender->full = true;
 		if (strncmp(sender->said, err->text, sizeof(sender->said) - 1) != 0)
-			log_warn("report not delivered: %s", err->text);
+			log_warn("server=%s report not delivered: %s", sender->address, err->text);
 		snprintf(sender->said, sizeof(sender->said), "%.255s", err->text);
 	} else {
 		sender->said[0] = '\0';
@@ -173,7 +176,7 @@ static void sent(const struct client_answer *answer, const struct err *err, void
 static void send_report(struct report_sender *sender)
 {
 	struct report report = {
-		.boot = sender->boot,
+		.boot = sender->agent->boot,
 		.seq = ++sender->seq,
 		.full = sender->full,
 		.node = sender->machine,
@@ -186,7 +189,7 @@ static void send_report(struct report_sender *sender)
 	sender->full = sender->urgent = false;
 	sender->sending = true;
 	AUTO_JSON json_t *json = report_write(&report);
-	client_link_call(sender->agent->link, "POST", sender->path, json, sent, sender);
+	client_link_call(sender->link, "POST", sender->path, json, sent, sender);
 	for (uint32_t i = 0; i < report.instance_count; i++)
 		fields_clear(&instance_report_fields, &report.instances[i]);
 	free(report.instances);
@@ -220,17 +223,19 @@ static void soon(struct report_sender *sender)
 		timer_set(&sender->timer, COALESCE_MS);
 }
 
-struct report_sender *report_sender_new(struct agent *agent)
+struct report_sender *report_sender_new(struct agent *agent, struct client_link *link, const char *address)
 {
 	struct report_sender *sender = xcalloc(1, sizeof(*sender));
 	sender->agent = agent;
+	sender->link = link;
+	sender->address = xstrdup(address);
 	sender->full = true;
 	sender->began_ms = monotonic_ms();
 	sender->path = xasprintf("/v1/nodes/%s/report", agent->name);
-	uid_new(sender->boot);
 	measure(sender);
 	timer_init(&sender->timer, agent->loop, fire);
 	timer_set(&sender->timer, 0);
+	list_append(&agent->reports, &sender->of_agent);
 	return sender;
 }
 
@@ -238,33 +243,42 @@ void report_sender_free(struct report_sender *sender)
 {
 	if (!sender)
 		return;
+	list_remove(&sender->of_agent);
 	timer_clear(&sender->timer);
 	map_clear(&sender->changed);
 	free(sender->path);
+	free(sender->address);
 	free(sender);
 }
 
-void report_instance(struct report_sender *sender, const char *id)
+void report_instance(struct agent *agent, const char *id)
 {
-	if (!sender)
-		return;
-	map_set(&sender->changed, id, sender);
-	soon(sender);
+	struct report_sender *sender;
+	LIST_EACH(sender, &agent->reports, of_agent) {
+		map_set(&sender->changed, id, sender);
+		soon(sender);
+	}
 }
 
-void report_later(struct report_sender *sender, const char *id)
+void report_later(struct agent *agent, const char *id)
 {
-	if (sender)
+	struct report_sender *sender;
+	LIST_EACH(sender, &agent->reports, of_agent)
 		map_set(&sender->changed, id, sender);
 }
 
-void report_forget(struct report_sender *sender, const char *id)
+void report_forget(struct agent *agent, const char *id)
 {
-	map_remove(&sender->changed, id);
+	struct report_sender *sender;
+	LIST_EACH(sender, &agent->reports, of_agent)
+		map_remove(&sender->changed, id);
 }
 
-void report_everything(struct report_sender *sender)
+void report_everything(struct agent *agent)
 {
-	sender->full = true;
-	soon(sender);
+	struct report_sender *sender;
+	LIST_EACH(sender, &agent->reports, of_agent) {
+		sender->full = true;
+		soon(sender);
+	}
 }

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "cli/commands.h"
+#include "client/trust.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -88,6 +89,8 @@ static int connect_platform(struct cli *cli)
 	replace(&cli->config.environment, cli_get(cli, "environment"));
 	if (!str_is_label(cli->config.tenant) || !str_is_label(cli->config.environment))
 		return cli_usage(cli, "names of tenants and environments have 1 to 63 of a-z, 0-9 and '-'");
+	if (cli->config.authority && client_trust(cli->config.authority, NULL, NULL, &err) < 0)
+		return cli_fail(cli, &err);
 	cli->client = client_new(cli->config.address, cli->config.token, &err);
 	if (!cli->client)
 		return cli_fail(cli, &err);

@@ -53,6 +53,12 @@ static const struct cli_option exec_options[] = {
 	{ "no-tty", 0, NULL, "without a terminal" },
 	{ 0 },
 };
+static const struct cli_option login_options[] = {
+	{ "token-file", 0, "FILE", "holds the token; '-': standard input; default: $DIALTONE_TOKEN" },
+	{ "ca", 0, "FILE", "certificate of the platform's authority: secrets/authority.pem of a server" },
+	{ "fingerprint", 0, "HEX", "or its SHA-256, as a server's log says" },
+	{ 0 },
+};
 static const struct cli_option build_options[] = {
 	{ "cache", 0, "DIR", "content cache; default /var/cache/dialtone" },
 	{ "locked", 0, NULL, "fail unless exactly the locked versions are to be had" },
@@ -92,6 +98,8 @@ const struct cli_command cli_commands[] = {
 	  NO_LIMIT, run_options, command_run, false, true },
 	{ "exec", "APP COMMAND [WORD…]", "Run a command inside a running instance", "Finding out", 2, NO_LIMIT,
 	  exec_options, command_exec, false, true },
+	{ "login", "https://ADDR:PORT", "Keep the token of a platform elsewhere, and make it the current one", "The platform", 1, 1,
+	  login_options, command_login, true, false },
 	{ "status", "", "Show the platform: parts, nodes, counts", "The platform", 0, 0, NULL, command_status, false, false },
 	{ "nodes", "", "List the machines", "The platform", 0, 0, NULL, command_nodes, false, false },
 	{ "stacks", "", "List the stacks", "The platform", 0, 0, NULL, command_stacks, false, false },

@@ -28,6 +28,7 @@ int command_runtime(struct cli *cli);
 int command_runtimes(struct cli *cli);
 int command_nodes(struct cli *cli);
 int command_status(struct cli *cli);
+int command_login(struct cli *cli);
 int command_version(struct cli *cli);
 int command_completion(struct cli *cli);
 int command_help(struct cli *cli);

@@ -2,6 +2,7 @@
 #include "client/client.h"
 
 #include "base/clock.h"
+#include "base/rng.h"
 #include "base/str.h"
 #include "client/wire.h"
 #include "http/server.h"
@@ -9,15 +10,29 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <time.h>
 
-enum { SILENCE_MS = 30000 };
+enum { SILENCE_MS = 30000, HANGS_MS = 5000, HASTE_MS = 20, CARRIER_ENDS_S = 2 };
+
+// What is under TLS and was handed out as a socket is carried by a thread, on the loop of a client of its own.
+struct carrier {
+	struct client *client;
+	pthread_t thread;
+	struct carrier *next;
+	bool over;
+};
 
 struct client {
-	struct client_wire wire;
+	struct carrier *carriers;
+	struct client_wire wire; // of the present address
+	char **addresses;
+	size_t n_addresses, at;
+	char *token;
 	struct loop *loop;
 	struct http_client *http;
 	unsigned patience_ms;
+	struct rng rng;
 };
 
 // One call that is waited for.
@@ -41,26 +56,87 @@ struct wait {
 	int fd;
 };
 
+static void addresses_free(struct client *client)
+{
+	for (size_t i = 0; i < client->n_addresses; i++)
+		free(client->addresses[i]);
+	free(client->addresses);
+}
+
+// All are looked at now, so that moving to one cannot fail later.
+static int split_addresses(struct client *client, const char *text, struct err *err)
+{
+	AUTO_FREE char *copy = xstrdup(text);
+	char *rest = copy;
+	for (char *address; (address = strsep(&rest, ","));) {
+		struct client_wire wire;
+		int r = client_wire_init(&wire, address, NULL, err);
+		if (r < 0)
+			return r;
+		client_wire_clear(&wire);
+		client->addresses = xreallocarray(client->addresses, client->n_addresses + 1, sizeof(char *));
+		client->addresses[client->n_addresses++] = xstrdup(address);
+	}
+	return 0;
+}
+
+static void use_address(struct client *client)
+{
+	uint64_t revision = client->wire.revision;
+	http_client_free(client->http);
+	client_wire_clear(&client->wire);
+	int r = client_wire_init(&client->wire, client->addresses[client->at], client->token, NULL);
+	assert(r == 0);
+	client->wire.revision = revision;
+	client->http = client_wire_connect(&client->wire, client->loop, 4);
+}
+
 struct client *client_new(const char *address, const char *token, struct err *err)
 {
 	struct client *client = xcalloc(1, sizeof(*client));
-	if (client_wire_init(&client->wire, address, token, err) < 0) {
+	if (split_addresses(client, address, err) < 0) {
+		addresses_free(client);
 		free(client);
 		return NULL;
 	}
+	client->token = token ? xstrdup(token) : NULL;
+	client->rng = (struct rng){ monotonic_ns() ^ (uintptr_t)client };
 	client->loop = loop_new();
-	client->http = http_client_new(client->loop, &client->wire.address, 4);
+	use_address(client);
 	return client;
+}
+
+// They end by themselves once their sockets are closed, which the caller has done; one that hangs on its peer is left.
+static void end_carriers(struct client *client)
+{
+	for (struct carrier *c = client->carriers, *next; c; c = next) {
+		struct timespec until;
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += CARRIER_ENDS_S;
+		next = c->next;
+		if (pthread_timedjoin_np(c->thread, NULL, &until) == 0) {
+			client_free(c->client);
+			free(c);
+		}
+	}
 }
 
 void client_free(struct client *client)
 {
 	if (!client)
 		return;
+	end_carriers(client);
 	http_client_free(client->http);
 	loop_free(client->loop);
 	client_wire_clear(&client->wire);
+	addresses_free(client);
+	free(client->token);
 	free(client);
+}
+
+const char *client_address(const struct client *client)
+{
+	return client->wire.text;
 }
 
 void client_patience(struct client *client, unsigned ms)
@@ -122,6 +198,7 @@ static void on_head(struct http_call *call, const struct http_response *response
 {
 	struct wait *wait = http_call_arg(call);
 	client_collect_head(&wait->collect, response);
+	client_wire_note(&wait->client->wire, response);
 	if (response->status >= 400)
 		wait->upload_ended = true;
 	if (wait->upgrade && response->status == 101)
@@ -148,6 +225,12 @@ static void on_end(struct http_call *call, const struct err *err)
 	wait_over(wait);
 }
 
+// A server that hangs is not waited for when another can be asked the same.
+static bool reads_elsewhere(const struct wait *wait)
+{
+	return wait->client->n_addresses > 1 && str_eq(wait->request->method, "GET");
+}
+
 static void wait_start(struct wait *wait, struct client_headers headers)
 {
 	const struct client_request *request = wait->request;
@@ -164,7 +247,9 @@ static void wait_start(struct wait *wait, struct client_headers headers)
 		.body = body,
 		.body_len = body ? strlen(body) : 0,
 		.stream_body = request->upload != NULL,
-		.head_timeout_ms = request->timeout_ms,
+		.head_timeout_ms = request->timeout_ms     ? request->timeout_ms
+				   : reads_elsewhere(wait) ? HANGS_MS
+							   : 0,
 		.idle_timeout_ms = wait->endless         ? 0
 				   : request->timeout_ms ? request->timeout_ms
 							 : SILENCE_MS,
@@ -194,6 +279,11 @@ static bool may_repeat(const struct wait *wait)
 	case -ECONNREFUSED:
 	case -ENOENT: // of a unix socket
 		return true;
+	case -EHOSTUNREACH:
+	case -ENETUNREACH:
+		return wait->client->n_addresses > 1;
+	case -ETIMEDOUT: // it may be at work still; another server answers meanwhile
+		return wait->client->n_addresses > 1 && (reads || request->repeatable);
 	case -ECONNRESET:
 	case -EPIPE:
 		return reads || request->repeatable;
@@ -202,11 +292,14 @@ static bool may_repeat(const struct wait *wait)
 	}
 }
 
-// Makes the call; while the platform is being restarted, for as long as the client is patient.
-static void wait_patiently(struct wait *wait, const struct client_headers *headers)
+// Each server in turn at once, then, while the platform is being restarted, again for as long as the client is patient.
+static void wait_patiently(struct wait *wait, struct client_headers *headers)
 {
-	uint64_t give_up_ms = monotonic_ms() + wait->client->patience_ms;
-	for (unsigned delay_ms = 25;; delay_ms = delay_ms < 200 ? delay_ms * 2 : 200) {
+	struct client *client = wait->client;
+	uint64_t give_up_ms = monotonic_ms() + client->patience_ms;
+	unsigned delay_ms = 25;
+	for (size_t tried = 1;; tried++) {
+		client_headers_revise(headers, &client->wire);
 		wait->lost = (struct err){ 0 };
 		wait->collect = CLIENT_COLLECT_INIT;
 		wait_start(wait, *headers);
@@ -216,10 +309,16 @@ static void wait_patiently(struct wait *wait, const struct client_headers *heade
 		while (wait->call)
 			loop_run(wait->client->loop);
 		timer_clear(&wait->deadline);
-		if (!may_repeat(wait) || monotonic_ms() + delay_ms > give_up_ms)
+		bool others = tried < client->n_addresses;
+		if (!may_repeat(wait) || (!others && monotonic_ms() + delay_ms > give_up_ms))
 			return;
 		client_collect_clear(&wait->collect);
-		pause_ms(delay_ms);
+		if (client->n_addresses > 1) {
+			client->at = (client->at + 1) % client->n_addresses;
+			use_address(client);
+		}
+		pause_ms(others ? (unsigned)rng_below(&client->rng, HASTE_MS) : delay_ms);
+		delay_ms = others || delay_ms >= 200 ? delay_ms : delay_ms * 2;
 	}
 }
 
@@ -277,7 +376,58 @@ int client_download(struct client *client, const char *path, int (*write)(const 
 	return wait_run(&wait, &headers, NULL, err);
 }
 
+static void carrier_over(void *arg)
+{
+	struct carrier *carrier = arg;
+	carrier->over = true;
+	loop_stop(carrier->client->loop);
+}
+
+static void *carry(void *arg)
+{
+	struct carrier *carrier = arg;
+	while (!carrier->over)
+		loop_run(carrier->client->loop);
+	return NULL;
+}
+
+static int upgrade(struct client *client, const char *path, const char *protocol, const json_t *body, struct buf *early,
+		   int *ret_fd, struct err *err);
+
+static int upgrade_secure(struct client *client, const char *path, const char *protocol, const json_t *body,
+			  struct buf *early, int *ret_fd, struct err *err)
+{
+	struct client *own = client_new(client->wire.text, client->token, err);
+	if (!own)
+		return err->code;
+	own->patience_ms = client->patience_ms;
+	own->wire.revision = client->wire.revision;
+	struct carrier *carrier = xcalloc(1, sizeof(*carrier));
+	carrier->client = own;
+	http_client_on_over(own->http, carrier_over, carrier);
+	AUTO_CLOSE int fd = -1;
+	int r = upgrade(own, path, protocol, body, early, &fd, err);
+	if (r == 0 && (r = -pthread_create(&carrier->thread, NULL, carry, carrier)) < 0)
+		err_set_errno(err, r, "cannot start a thread for %s", protocol);
+	if (r < 0) {
+		client_free(own);
+		free(carrier);
+		return r;
+	}
+	carrier->next = client->carriers;
+	client->carriers = carrier;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
 int client_upgrade(struct client *client, const char *path, const char *protocol, const json_t *body, struct buf *early,
+		   int *ret_fd, struct err *err)
+{
+	return client->wire.secure ? upgrade_secure(client, path, protocol, body, early, ret_fd, err)
+				   : upgrade(client, path, protocol, body, early, ret_fd, err);
+}
+
+static int upgrade(struct client *client, const char *path, const char *protocol, const json_t *body, struct buf *early,
 		   int *ret_fd, struct err *err)
 {
 	struct client_headers headers;

@@ -30,9 +30,13 @@ int client_status_errno(unsigned status);
 
 struct client;
 
+// address may be several, of the servers of one platform, with commas between them: a call that one does not take, or
+// loses or hangs on and that may be sent twice, is made at the next. The highest revision that an answer named is sent
+// along from then on (Dialtone-Revision), so that each server shows what was changed at another.
 // token may be NULL: no Authorization header. Nothing is connected yet. -EINVAL: the address is not one.
 struct client *client_new(const char *address, const char *token, struct err *err);
 void client_free(struct client *client); // NULL is fine
+const char *client_address(const struct client *client); // of the server in use
 
 // For how long a call is made again when nobody listens (a server that is being restarted), or when the connection broke
 // before the answer began and the request may be sent twice. 0, as at first: not at all. Uploads are never made again.
@@ -115,4 +119,6 @@ struct client_watch_spec {
 };
 
 struct client_watch *client_watch_start(struct client_link *link, const struct client_watch_spec *spec);
+// Where it reads, or tries to; NULL while it moves.
+struct client_link *client_watch_link(const struct client_watch *watch);
 void client_watch_stop(struct client_watch *watch); // frees, also from inside its own callbacks; NULL is fine

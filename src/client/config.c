@@ -23,6 +23,7 @@ void client_config_clear(struct client_config *config)
 	free(config->token);
 	free(config->tenant);
 	free(config->environment);
+	free(config->authority);
 	free(config->data);
 	*config = (struct client_config){ 0 };
 }
@@ -107,6 +108,42 @@ static char *bare_address(const char *address)
 	return local ? xasprintf("http://127.0.0.1:%s", text + strlen("http://localhost:")) : TAKE_PTR(text);
 }
 
+// The platform that the file has under the first of these addresses, and the address. *ret_address: heap; NULL for
+// none.
+static json_t *find_platform(const json_t *json, const char *addresses, char **ret_address)
+{
+	AUTO_FREE char *first = addresses ? xstrndup(addresses, strcspn(addresses, ",")) : NULL;
+	*ret_address = first ? bare_address(first) : NULL;
+	return first ? json_object_get(json_object_get(json, "platforms"), *ret_address) : NULL;
+}
+
+// The address first, then the others of the list.
+static char *with_servers(const char *address, const char *servers)
+{
+	char *all = xstrdup(address);
+	AUTO_FREE char *copy = xstrdup(servers ? servers : "");
+	char *rest = copy;
+	for (char *one; (one = strsep(&rest, ","));) {
+		if (!*one || str_eq(one, address))
+			continue;
+		char *longer = xasprintf("%s,%s", all, one);
+		free(all);
+		all = longer;
+	}
+	return all;
+}
+
+// As the file has it; of a platform on this machine, as its server has written it, where that may be read. Heap or NULL.
+static char *authority_of(const json_t *platform, const char *data)
+{
+	const char *kept = json_string_value(json_object_get(platform, "authority"));
+	if (kept || !data)
+		return kept ? xstrdup(kept) : NULL;
+	AUTO_FREE char *path = xasprintf("%s/secrets/authority.pem", data);
+	AUTO_BUF struct buf text = BUF_INIT(CONFIG_MAX);
+	return file_read(path, &text, NULL) == 0 ? buf_take(&text) : NULL;
+}
+
 int client_config_load(const char *address, struct client_config *ret, struct err *err)
 {
 	AUTO_FREE char *dir = NULL;
@@ -120,24 +157,31 @@ int client_config_load(const char *address, struct client_config *ret, struct er
 		return r;
 	if (!address)
 		address = first_of("DIALTONE_API", json, "current", NULL);
-	AUTO_FREE char *bare = address ? bare_address(address) : NULL;
+	AUTO_FREE char *bare = NULL;
+	json_t *platform = find_platform(json, address, &bare);
+	const char *others = address ? strchr(address, ',') : NULL;
+	others = others ? others + 1 : json_string_value(json_object_get(platform, "servers"));
 	address = bare;
-	json_t *platform = address ? json_object_get(json_object_get(json, "platforms"), address) : NULL;
 	const char *data = json_string_value(json_object_get(platform, "data"));
 	const char *token = first_of("DIALTONE_TOKEN", platform, "token", NULL);
 	if (!address || !token)
 		return no_token(address, err);
 	*ret = (struct client_config){
-		.address = xstrdup(address),
+		.address = with_servers(address, others),
 		.token = xstrdup(token),
 		.tenant = xstrdup(first_of("DIALTONE_TENANT", platform, "tenant", "default")),
 		.environment = xstrdup(first_of("DIALTONE_ENVIRONMENT", platform, "environment", "dev")),
+		.authority = authority_of(platform, data),
 		.data = data ? xstrdup(data) : NULL,
 	};
 	return 0;
 }
 
-int client_config_store(const char *address, const char *token, const char *data, struct err *err)
+struct change {
+	const char *token, *data, *authority; // data, authority: NULL leaves what is there
+};
+
+static int store(const char *address, const struct change *change, struct err *err)
 {
 	AUTO_FREE char *dir = NULL;
 	AUTO_FREE char *path = NULL;
@@ -153,9 +197,46 @@ int client_config_store(const char *address, const char *token, const char *data
 		platform = json_object();
 		json_object_set_new(platforms, address, platform);
 	}
-	json_object_set_new(platform, "token", json_string(token));
-	json_object_set_new(platform, "data", json_string(data));
+	json_object_set_new(platform, "token", json_string(change->token));
+	if (change->data)
+		json_object_set_new(platform, "data", json_string(change->data));
+	if (change->authority)
+		json_object_set_new(platform, "authority", json_string(change->authority));
 	json_object_set_new(json, "current", json_string(address));
+	return config_write(dir, path, json, err);
+}
+
+int client_config_store(const char *address, const char *token, const char *data, struct err *err)
+{
+	return store(address, &(struct change){ .token = token, .data = data }, err);
+}
+
+int client_config_login(const char *address, const char *token, const char *authority, struct err *err)
+{
+	AUTO_FREE char *bare = bare_address(address);
+	return store(bare, &(struct change){ .token = token, .authority = authority }, err);
+}
+
+int client_config_store_servers(const struct client_config *config, const char *servers, struct err *err)
+{
+	AUTO_FREE char *dir = NULL;
+	AUTO_FREE char *path = NULL;
+	AUTO_FREE char *address = NULL;
+	AUTO_JSON json_t *json = NULL;
+	int r = config_path(&dir, &path, err);
+	if (r == 0)
+		r = config_read(path, &json, err);
+	if (r < 0)
+		return r;
+	json_t *platform = find_platform(json, config->address, &address);
+	const char *before = json_string_value(json_object_get(platform, "servers"));
+	bool alone = str_eq(servers, address);
+	if (!platform || str_eq(before, servers) || (!before && alone))
+		return 0;
+	if (alone)
+		json_object_del(platform, "servers");
+	else
+		json_object_set_new(platform, "servers", json_string(servers));
 	return config_write(dir, path, json, err);
 }
 

@@ -1,14 +1,15 @@
 // The CLI's configuration, $HOME/.config/dialtone/config.json, mode 0600:
 // {"current":"http://127.0.0.1:7070","platforms":{"http://127.0.0.1:7070":{"token":"…","tenant":"default",
-// "environment":"dev","data":"/var/lib/dialtone"}}}, and the paths below a tenant and an environment. Blocks.
+// "environment":"dev","data":"/var/lib/dialtone","servers":"http://…,http://…"}}}, and the paths below a tenant and an environment. Blocks.
 #pragma once
 
 #include "base/err.h"
 
 struct client_config {
-	char *address; // of the API
+	char *address; // of the API: for client_new, with those of its other servers, if any, behind
 	char *token;
 	char *tenant, *environment; // "default" and "dev" unless set
+	char *authority;	    // PEM: whom to believe at an https:// address; NULL: the system's authorities
 	char *data;		    // its data directory, where `up` started it on this machine; NULL: not known
 };
 
@@ -22,6 +23,13 @@ int client_config_load(const char *address, struct client_config *ret, struct er
 // Keeps token and data directory under address (other platforms stay as they are) and makes it the current one. Used by
 // `dialtone up`.
 int client_config_store(const char *address, const char *token, const char *data, struct err *err);
+
+// Keeps token and authority (PEM; NULL: none) under address and makes it the current one. Used by `dialtone login`.
+int client_config_login(const char *address, const char *token, const char *authority, struct err *err);
+
+// Keeps which servers the platform has, comma-separated, for when the one at its address does not answer. config is as
+// client_config_load gave it; does nothing when the file has no such platform or says so already.
+int client_config_store_servers(const struct client_config *config, const char *servers, struct err *err);
 
 // "/v1/tenants/T/environments/E/" and "/v1/tenants/T/" followed by the formatted rest; the caller frees. Names inside
 // the rest must be labels or go through client_escape.

@@ -20,7 +20,7 @@ struct client_link *client_link_new(struct loop *loop, const char *address, cons
 		return NULL;
 	}
 	link->loop = loop;
-	link->http = http_client_new(loop, &link->wire.address, 0);
+	link->http = client_wire_connect(&link->wire, loop, 0);
 	list_init(&link->calls);
 	return link;
 }

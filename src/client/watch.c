@@ -9,7 +9,10 @@
 enum { PAUSE_FIRST_MS = 50, PAUSE_MAX_MS = 2000, SILENCE_MS = 45000 };
 
 struct client_watch {
-	struct client_link *link;
+	struct client_link *link; // a follower's: the present server's; NULL before the first
+	struct client_servers *servers; // NULL: stays at its link
+	struct list follower;           // on the servers' list
+	char *leader;                   // address to go to next, as the last answer said; NULL: none was named
 	struct client_watch_spec spec;
 	char *path;
 	char *last_id;
@@ -31,6 +34,8 @@ static void watch_free(struct client_watch *watch)
 	if (watch->call)
 		http_call_cancel(watch->call);
 	timer_clear(&watch->again);
+	list_remove(&watch->follower);
+	free(watch->leader);
 	sse_parser_free(watch->parser);
 	client_collect_clear(&watch->collect);
 	free(watch->path);
@@ -124,6 +129,13 @@ static void on_data(struct http_call *call, const char *bytes, size_t n)
 		open_later(watch);
 }
 
+static void note_leader(struct client_watch *watch, const json_t *problem)
+{
+	const char *api = json_string_value(json_object_get(json_object_get(problem, "leader"), "api"));
+	free(watch->leader);
+	watch->leader = str_empty(api) ? NULL : xstrdup(api);
+}
+
 static void on_end(struct http_call *call, const struct err *lost)
 {
 	struct client_watch *watch = http_call_arg(call);
@@ -135,6 +147,8 @@ static void on_end(struct http_call *call, const struct err *lost)
 		err_set(&err, -EPIPE, "%s ended the stream %s", watch->link->wire.text, watch->path);
 	if (answer.status == 410)
 		free(TAKE_PTR(watch->last_id));
+	if (answer.status == 421)
+		note_leader(watch, answer.json);
 	if (tell_lost(watch, &err))
 		open_later(watch);
 }
@@ -142,6 +156,10 @@ static void on_end(struct http_call *call, const struct err *lost)
 static void watch_open(struct client_watch *watch)
 {
 	close_call(watch);
+	if (watch->servers) {
+		AUTO_FREE char *leader = TAKE_PTR(watch->leader);
+		watch->link = client_servers_pick(watch->servers, watch->link, leader);
+	}
 	struct client_headers headers;
 	client_headers_init(&headers, &watch->link->wire, "text/event-stream");
 	client_headers_add(&headers, "Last-Event-ID", str_empty(watch->last_id) ? NULL : watch->last_id);
@@ -166,11 +184,10 @@ static void open_again(struct timer *timer)
 	watch_open(CONTAINER_OF(timer, struct client_watch, again));
 }
 
-struct client_watch *client_watch_start(struct client_link *link, const struct client_watch_spec *spec)
+static struct client_watch *watch_new(struct loop *loop, const struct client_watch_spec *spec)
 {
 	struct client_watch *watch = xcalloc(1, sizeof(*watch));
 	*watch = (struct client_watch){
-		.link = link,
 		.spec = *spec,
 		.path = xstrdup(spec->path),
 		.collect = CLIENT_COLLECT_INIT,
@@ -179,9 +196,59 @@ struct client_watch *client_watch_start(struct client_link *link, const struct c
 	};
 	if (!watch->spec.max_event)
 		watch->spec.max_event = CLIENT_ANSWER_MAX;
-	timer_init(&watch->again, link->loop, open_again);
+	timer_init(&watch->again, loop, open_again);
+	list_init(&watch->follower);
+	return watch;
+}
+
+struct client_watch *client_watch_start(struct client_link *link, const struct client_watch_spec *spec)
+{
+	struct client_watch *watch = watch_new(link->loop, spec);
+	watch->link = link;
 	watch_open(watch);
 	return watch;
+}
+
+struct client_watch *client_watch_follow(struct client_servers *servers, struct loop *loop, struct list *followers,
+					 const struct client_watch_spec *spec)
+{
+	struct client_watch *watch = watch_new(loop, spec);
+	watch->servers = servers;
+	list_append(followers, &watch->follower);
+	watch_open(watch);
+	return watch;
+}
+
+struct client_watch *client_watch_of(struct list *follower)
+{
+	return CONTAINER_OF(follower, struct client_watch, follower);
+}
+
+void client_watch_move(struct client_watch *watch, struct client_link *to)
+{
+	if (watch->link == to && (watch->connected || watch->call))
+		return;
+	close_call(watch);
+	watch->connected = false;
+	free(watch->leader);
+	watch->leader = xstrdup(to->wire.text);
+	watch->pause_ms = PAUSE_FIRST_MS;
+	timer_set(&watch->again, 0);
+}
+
+void client_watch_leave(struct client_watch *watch, const struct client_link *link)
+{
+	if (watch->link != link)
+		return;
+	close_call(watch);
+	watch->connected = false;
+	watch->link = NULL;
+	timer_set(&watch->again, 0);
+}
+
+struct client_link *client_watch_link(const struct client_watch *watch)
+{
+	return watch->link;
 }
 
 void client_watch_stop(struct client_watch *watch)

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 
 void client_answer_clear(struct client_answer *answer)
 {
@@ -47,6 +48,25 @@ static int parse_http(struct client_wire *wire, const char *rest, struct err *er
 	return 0;
 }
 
+static bool is_loopback(const struct address *a)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a->sa;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a->sa;
+	if (a->sa.ss_family == AF_INET)
+		return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return a->sa.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+}
+
+// The token would travel for all to read.
+static int parse_plain(struct client_wire *wire, const char *rest, struct err *err)
+{
+	int r = parse_http(wire, rest, err);
+	if (r < 0 || is_loopback(&wire->address))
+		return r;
+	err_set(err, -EINVAL, "address '%s' is plain HTTP to another machine", wire->text);
+	return err_hint(err, "write https://%s", rest);
+}
+
 static int parse_address(struct client_wire *wire, struct err *err)
 {
 	if (str_starts(wire->text, "unix:")) {
@@ -54,9 +74,13 @@ static int parse_address(struct client_wire *wire, struct err *err)
 		return address_parse(wire->text, &wire->address, err);
 	}
 	if (str_starts(wire->text, "http://"))
-		return parse_http(wire, wire->text + strlen("http://"), err);
+		return parse_plain(wire, wire->text + strlen("http://"), err);
+	if (str_starts(wire->text, "https://")) {
+		wire->secure = true;
+		return parse_http(wire, wire->text + strlen("https://"), err);
+	}
 	err_set(err, -EINVAL, "'%s' is not an address of a platform", wire->text);
-	return err_hint(err, "write http://ADDR:PORT (for example http://127.0.0.1:7070) or unix:PATH");
+	return err_hint(err, "write https://ADDR:PORT, http://127.0.0.1:PORT for one on this machine, or unix:PATH");
 }
 
 int client_wire_init(struct client_wire *wire, const char *address, const char *token, struct err *err)
@@ -88,9 +112,29 @@ void client_headers_add(struct client_headers *headers, const char *name, const 
 	headers->items[headers->n++] = (struct http_header){ .name = name, .value = value };
 }
 
+void client_wire_note(struct client_wire *wire, const struct http_response *response)
+{
+	const char *text = http_header_get(&response->headers, "dialtone-revision");
+	uint64_t revision;
+	if (text && parse_u64(text, INT64_MAX, &revision) == 0 && revision > wire->revision)
+		wire->revision = revision;
+}
+
+void client_headers_revise(struct client_headers *headers, const struct client_wire *wire)
+{
+	for (size_t i = 0; i < headers->n; i++) // of a former address
+		if (str_eq(headers->items[i].name, "Authorization"))
+			headers->items[i].value = wire->authorization;
+	if (!wire->revision || headers->revision[0])
+		return;
+	snprintf(headers->revision, sizeof(headers->revision), "%llu", (unsigned long long)wire->revision);
+	client_headers_add(headers, "Dialtone-Revision", headers->revision);
+}
+
 void client_headers_init(struct client_headers *headers, const struct client_wire *wire, const char *accept)
 {
 	headers->n = 0;
+	headers->revision[0] = '\0';
 	client_headers_add(headers, "Authorization", wire->authorization);
 	client_headers_add(headers, "Accept", accept);
 	client_headers_add(headers, "User-Agent", "dialtone/" DIALTONE_VERSION);

@@ -12,17 +12,28 @@ struct client_wire {
 	char *text; // the address as given, for messages
 	char *host; // of the Host header
 	char *authorization; // NULL: none
+	bool secure;         // https://
+	uint64_t revision; // the highest that an answer named; 0: none did
 	struct address address;
 };
 
 int client_wire_init(struct client_wire *wire, const char *address, const char *token, struct err *err);
 void client_wire_clear(struct client_wire *wire);
 
+// A pool of connections there, under TLS if the address says so (trust.h).
+struct http_client *client_wire_connect(const struct client_wire *wire, struct loop *loop, size_t max_connections);
+
 // The headers of one call; strings are borrowed from wire and the arguments.
 struct client_headers {
 	struct http_header items[CLIENT_HEADERS_MAX];
 	size_t n;
+	char revision[24];
 };
+
+// The answer's head: what it says of the store's revision.
+void client_wire_note(struct client_wire *wire, const struct http_response *response);
+// Says what has been seen by now, of whichever server.
+void client_headers_revise(struct client_headers *headers, const struct client_wire *wire);
 
 void client_headers_init(struct client_headers *headers, const struct client_wire *wire, const char *accept);
 void client_headers_add(struct client_headers *headers, const char *name, const char *value); // NULL value: nothing

@@ -8,6 +8,7 @@
 
 #define READ_SIZE (32 << 10)
 #define IDLE_EXPIRY_MS 30000
+#define HANDSHAKE_MS 10000
 
 static void carry(struct task *task);
 
@@ -23,7 +24,14 @@ static void ready(struct poll *poll, int events)
 
 static void expired(struct timer *timer)
 {
-	call_connection_close(CONTAINER_OF(timer, struct call_connection, expiry));
+	struct call_connection *k = CONTAINER_OF(timer, struct call_connection, expiry);
+	if (!k->call) {
+		call_connection_close(k);
+		return;
+	}
+	err_set(&k->call->failure, -ETIMEDOUT, "%s %s: %s accepts connections, but began no TLS within %u ms",
+		k->call->method, k->call->target, k->client->text, HANDSHAKE_MS);
+	task_wake(&k->task);
 }
 
 static void attach(struct call_connection *k, struct http_call *call)
@@ -46,7 +54,6 @@ int call_connection_open(struct http_client *client, struct http_call *call, str
 	struct call_connection *k = xcalloc(1, sizeof(*k));
 	*k = (struct call_connection){
 		.client = client,
-		.fd = fd,
 		.events = POLL_WRITE,
 		.in = BUF_INIT(CALL_IN_MAX),
 		.connecting = true,
@@ -57,7 +64,9 @@ int call_connection_open(struct http_client *client, struct http_call *call, str
 		free(k);
 		return err_set_errno(err, r, "cannot watch the connection to %s", client->text);
 	}
-	fd = -1;
+	channel_init(&k->channel, TAKE_FD(fd), client->tls ? tls_new(client->tls, client->name) : NULL);
+	if (client->tls)
+		tls_take(k->channel.tls, &k->channel.out);
 	http1_parser_init(&k->parser, true);
 	task_init(&k->task, client->loop, "http call", carry);
 	timer_init(&k->expiry, client->loop, expired);
@@ -77,10 +86,9 @@ void call_connection_assign(struct call_connection *k, struct http_call *call)
 }
 
 // A server that has closed, or talks unasked, shows as readable.
-bool call_connection_is_alive(const struct call_connection *k)
+bool call_connection_is_alive(struct call_connection *k)
 {
-	char byte;
-	return recv(k->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+	return channel_is_quiet(&k->channel);
 }
 
 static void release(struct call_connection *k)
@@ -99,8 +107,9 @@ void call_connection_close(struct call_connection *k)
 	poll_stop(&k->poll);
 	task_clear(&k->task);
 	timer_clear(&k->expiry);
-	if (k->fd >= 0)
-		close(k->fd);
+	if (k->channel.tls && !k->connecting && !k->error && !k->send_broken)
+		channel_end(&k->channel);
+	channel_clear(&k->channel);
 	list_remove(&k->link);
 	list_remove(&k->idle);
 	k->client->n_connections--;
@@ -139,35 +148,73 @@ static void fail_errno(struct call_connection *k, int code, const char *what)
 	fail(k, &err);
 }
 
+static void fail_tls(struct call_connection *k)
+{
+	struct err err = k->channel.err;
+	channel_flush(&k->channel); // the peer is told, too
+	err_wrap(&err, "%s %s: %s", k->call->method, k->call->target, k->client->text);
+	fail(k, &err);
+}
+
 static bool finish_connecting(struct call_connection *k)
 {
 	if (k->blocked)
 		return false;
 	int error = 0;
 	socklen_t len = sizeof(error);
-	if (getsockopt(k->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+	if (getsockopt(k->channel.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		error = errno;
 	if (error) {
 		fail_errno(k, -error, "cannot connect to");
 		return false;
 	}
 	k->connecting = false;
+	if (k->channel.tls)
+		timer_set(&k->expiry, HANDSHAKE_MS);
 	return true;
+}
+
+// Until it is done, nothing of the call is sent. False: not yet, or it has failed.
+static bool shake_hands(struct call_connection *k)
+{
+	if (channel_through(&k->channel))
+		return true;
+	int r = channel_flush(&k->channel);
+	char none[1];
+	ssize_t n = r < 0 && r != -EAGAIN ? r : channel_recv(&k->channel, none, 0);
+	k->blocked = channel_unsent(&k->channel);
+	k->readable = channel_unread(&k->channel);
+	if (k->channel.err.code)
+		fail_tls(k);
+	else if (k->channel.cut || k->channel.ended)
+		fail_with(k, -ECONNRESET, "closed the connection during the TLS handshake");
+	else if (n < 0 && n != -EAGAIN)
+		fail_errno(k, (int)n, "the connection broke to");
+	else if (channel_through(&k->channel))
+		timer_stop(&k->expiry);
+	return !k->dead && k->call && channel_through(&k->channel);
+}
+
+static bool has_unsent(const struct call_connection *k)
+{
+	return call_unsent(k->call) || channel_unsent(&k->channel);
 }
 
 static void send_out(struct call_connection *k)
 {
 	struct http_call *call = k->call;
 	bool progress = false;
-	while (call_unsent(call) && !k->blocked && !k->send_broken) {
-		ssize_t n = send(k->fd, buf_data(&call->request) + call->sent, call_unsent(call), MSG_NOSIGNAL);
+	while (has_unsent(k) && !k->blocked && !k->send_broken) {
+		const char *bytes = buf_data(&call->request) + call->sent;
+		ssize_t n = call_unsent(call) ? channel_send(&k->channel, bytes, call_unsent(call))
+					      : channel_flush(&k->channel);
 		if (n >= 0 && call->may_repeat)
 			call->sent += (size_t)n;
 		else if (n >= 0)
 			buf_consume(&call->request, (size_t)n);
-		else if (errno == EAGAIN)
+		else if (n == -EAGAIN)
 			k->blocked = true;
-		else if (errno != EINTR)
+		else if (n != -EINTR)
 			k->send_broken = true;
 		progress |= n >= 0;
 	}
@@ -188,8 +235,8 @@ static void read_in(struct call_connection *k)
 	size_t want = room < READ_SIZE ? room : READ_SIZE;
 	int r = buf_reserve(&k->in, want, &to);
 	assert(r == 0);
-	ssize_t n = recv(k->fd, to, want, 0);
-	k->readable = false;
+	ssize_t n = channel_recv(&k->channel, to, want);
+	k->readable = channel_unread(&k->channel);
 	if (n > 0) {
 		buf_commit(&k->in, (size_t)n);
 		k->answered = true;
@@ -197,8 +244,8 @@ static void read_in(struct call_connection *k)
 			call_arm_timer(k->call, true);
 	} else if (n == 0) {
 		k->eof = true;
-	} else if (errno != EAGAIN && errno != EINTR) {
-		k->error = -errno;
+	} else if (n != -EAGAIN && n != -EINTR) {
+		k->error = (int)n;
 		k->eof = true;
 	}
 }
@@ -218,9 +265,10 @@ static void keep_or_close(struct call_connection *k, bool keep)
 static void finish(struct call_connection *k)
 {
 	struct http_call *call = k->call;
-	bool sent = call->all_written && call_unsent(call) == 0;
-	bool keep = k->parser.keep_alive && sent && !k->eof && k->fd >= 0 && buf_len(&k->in) == 0;
-	bool left_alone = k->parser.upgrade && k->fd >= 0;
+	bool sent = call->all_written && !has_unsent(k);
+	bool clean = k->channel.fd >= 0 && buf_len(&k->in) == 0 && !channel_unread(&k->channel);
+	bool keep = k->parser.keep_alive && sent && !k->eof && clean;
+	bool left_alone = k->parser.upgrade && k->channel.fd >= 0;
 	if (left_alone) {
 		fail_with(k, -EPROTO, "switched to another protocol, which was not taken up");
 		return;
@@ -247,12 +295,18 @@ static void take_head(struct call_connection *k)
 
 static void meet_close(struct call_connection *k)
 {
+	if (k->channel.err.code) {
+		fail_tls(k);
+		return;
+	}
 	if (k->error) {
 		fail_errno(k, k->error, "the connection broke to");
 		return;
 	}
+	// Under TLS, what lasts until the close has come whole only with a proper end.
+	bool whole = !k->channel.cut || k->parser.framing != HTTP1_UNTIL_CLOSE;
 	enum http1_event event = http1_parse_close(&k->parser);
-	if (event == HTTP1_END)
+	if (event == HTTP1_END && whole)
 		finish(k);
 	else if (event == HTTP1_NEED)
 		fail_with(k, -ECONNRESET, "closed the connection without an answer");
@@ -311,6 +365,8 @@ static void step(struct call_connection *k)
 	}
 	if (k->connecting && !finish_connecting(k))
 		return;
+	if (!shake_hands(k))
+		return;
 	send_out(k);
 	if (k->dead || !k->call)
 		return;
@@ -325,8 +381,8 @@ static void set_interest(struct call_connection *k)
 	if (k->connecting)
 		events = POLL_WRITE;
 	else if (call)
-		events = (!call->paused && !k->eof ? POLL_READ : 0) |
-			 (call_unsent(call) && k->blocked && !k->send_broken ? POLL_WRITE : 0);
+		events = (!(call->paused && channel_through(&k->channel)) && !k->eof ? POLL_READ : 0) |
+			 (has_unsent(k) && k->blocked && !k->send_broken ? POLL_WRITE : 0);
 	if (events != k->events)
 		poll_set(&k->poll, events);
 	k->events = events;
@@ -343,4 +399,6 @@ static void carry(struct task *task)
 	}
 	k->running = false;
 	set_interest(k);
+	if (k->call && k->readable && (k->events & POLL_READ))
+		task_wake(&k->task);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/list.h"
+#include "http/channel.h"
 #include "http/client.h"
 #include "http/http1.h"
 
@@ -14,6 +15,11 @@ struct http_client {
 	struct loop *loop;
 	struct address address;
 	char text[ADDRESS_TEXT_SIZE];
+	struct tls_config *tls; // NULL: plain
+	char *name;             // of the peer, for TLS
+	struct list handovers;
+	void (*on_over)(void *arg);
+	void *on_over_arg;
 	size_t max_connections, n_connections;
 	struct list connections;     // all
 	struct list idle;            // the youngest first
@@ -39,10 +45,11 @@ struct http_call {
 struct call_connection {
 	struct http_client *client;
 	struct list link, idle; // idle: empty unless on client->idle
-	int fd, events;
+	struct channel channel;
+	int events;
 	struct poll poll;
 	struct task task;
-	struct timer expiry;
+	struct timer expiry; // of the handshake, and of idleness
 	struct http1_parser parser;
 	struct buf in;
 	struct http_call *call;
@@ -56,7 +63,7 @@ struct call_connection {
 // Starts connecting, or fails: nothing is left then.
 int call_connection_open(struct http_client *client, struct http_call *call, struct err *err);
 void call_connection_assign(struct call_connection *k, struct http_call *call); // an idle one
-bool call_connection_is_alive(const struct call_connection *k);
+bool call_connection_is_alive(struct call_connection *k);
 void call_connection_close(struct call_connection *k); // its call, if any, must have been taken off
 
 // Detaches the call from everything, tells on_end, frees it. err: NULL for a proper end.

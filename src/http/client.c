@@ -2,6 +2,7 @@
 
 #include "base/str.h"
 #include "http/call.h"
+#include "http/handover.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,8 +23,22 @@ struct http_client *http_client_new(struct loop *loop, const struct address *add
 	list_init(&client->idle);
 	list_init(&client->waiting);
 	list_init(&client->active);
+	list_init(&client->handovers);
 	task_init(&client->task, loop, "http client", find_connections);
 	return client;
+}
+
+void http_client_secure(struct http_client *client, struct tls_config *config, const char *name)
+{
+	assert(!client->tls && list_empty(&client->waiting) && list_empty(&client->connections));
+	client->tls = config;
+	client->name = xstrdup(name);
+}
+
+void http_client_on_over(struct http_client *client, void (*on_over)(void *arg), void *arg)
+{
+	client->on_over = on_over;
+	client->on_over_arg = arg;
 }
 
 static void end_all(struct list *calls)
@@ -51,7 +66,9 @@ void http_client_free(struct http_client *client)
 	end_all(&client->waiting);
 	while (!list_empty(&client->connections))
 		call_connection_close(LIST_ENTRY(client->connections.next, struct call_connection, link));
+	handovers_stop(&client->handovers);
 	task_clear(&client->task);
+	free(client->name);
 	free(client);
 }
 
@@ -321,5 +338,10 @@ int http_call_take_socket(struct http_call *call, struct buf *early)
 		return r;
 	buf_reset(&k->in);
 	poll_stop(&k->poll);
-	return TAKE_FD(k->fd);
+	if (!k->channel.tls)
+		return TAKE_FD(k->channel.fd);
+	int fd = -1;
+	r = handover_start(k->client->loop, &k->client->handovers, &k->channel, k->client->on_over,
+			   k->client->on_over_arg, &fd);
+	return r < 0 ? r : fd;
 }

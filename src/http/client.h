@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "http/message.h"
+#include "http/tls.h"
 #include "io/loop.h"
 #include "io/socket.h"
 
@@ -32,6 +33,8 @@ struct http_call_spec {
 
 // Connections above max_connections (0: 16) make calls wait for a free one.
 struct http_client *http_client_new(struct loop *loop, const struct address *address, size_t max_connections);
+// Before the first call: connections are under TLS (config is borrowed), and the peer is to be name, as in tls_new.
+void http_client_secure(struct http_client *client, struct tls_config *config, const char *name);
 void http_client_free(struct http_client *client); // ends open calls with an error first
 
 // Never calls back before it has returned. An idempotent call (GET, HEAD, PUT, DELETE without a streamed body) that met
@@ -45,4 +48,7 @@ void http_call_resume(struct http_call *call);
 void http_call_cancel(struct http_call *call); // no further callback, not even on_end; the call is gone
 
 // Inside on_head with status 101 only: takes the socket (non-blocking) and what came behind the head. on_end follows.
+// Under TLS it is one end of a pair, and the other side of it lives on the client's loop, until http_client_free or until
+// both directions have ended; http_client_on_over hears of that.
 int http_call_take_socket(struct http_call *call, struct buf *early);
+void http_client_on_over(struct http_client *client, void (*on_over)(void *arg), void *arg);

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #define READ_SIZE (32 << 10)
@@ -27,7 +28,6 @@ void connection_new(struct http_server *server, int fd, const struct address *pe
 	struct connection *c = xcalloc(1, sizeof(*c));
 	*c = (struct connection){
 		.server = server,
-		.fd = fd,
 		.events = POLL_READ,
 		.peer = *peer,
 		.in = BUF_INIT(CONNECTION_IN_MAX),
@@ -39,13 +39,17 @@ void connection_new(struct http_server *server, int fd, const struct address *pe
 		free(c);
 		return;
 	}
+	struct tls_config *tls = server->config.tls;
+	channel_init(&c->channel, fd, tls ? tls_new(tls, NULL) : NULL);
+	c->channel.may_plain = true;
+	c->met = !tls;
 	http1_parser_init(&c->parser, false);
 	task_init(&c->task, server->loop, "http connection", serve);
 	timer_init(&c->timer, server->loop, timed_out);
 	list_append(&server->connections, &c->link);
 	server->n_connections++;
-	c->wait = WAIT_IDLE;
-	timer_set(&c->timer, server->config.idle_timeout_ms);
+	c->wait = tls ? WAIT_HANDSHAKE : WAIT_IDLE;
+	timer_set(&c->timer, tls ? server->config.handshake_timeout_ms : server->config.idle_timeout_ms);
 }
 
 static void release(struct connection *c)
@@ -64,8 +68,9 @@ void connection_close(struct connection *c)
 	poll_stop(&c->poll);
 	task_clear(&c->task);
 	timer_clear(&c->timer);
-	if (c->fd >= 0)
-		close(c->fd);
+	if (c->channel.tls && !c->broken && !c->lingering)
+		channel_end(&c->channel);
+	channel_clear(&c->channel);
 	list_remove(&c->link);
 	c->server->n_connections--;
 	bool running = c->running;
@@ -79,32 +84,66 @@ void connection_close(struct connection *c)
 
 bool connection_is_idle(const struct connection *c)
 {
-	return !c->x && !http1_parser_in_message(&c->parser) && buf_len(&c->in) == 0 && buf_len(&c->out) == 0;
+	return !c->x && !http1_parser_in_message(&c->parser) && buf_len(&c->in) == 0 && connection_is_sent(c);
+}
+
+bool connection_is_sent(const struct connection *c)
+{
+	return buf_len(&c->out) == 0 && !channel_unsent(&c->channel);
+}
+
+static bool is_loopback(const struct address *a)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a->sa;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a->sa;
+	if (a->sa.ss_family == AF_INET)
+		return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return a->sa.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+}
+
+// The first bytes have told whether the peer speaks TLS.
+static void meet(struct connection *c)
+{
+	c->met = c->channel.heard || !c->channel.tls;
+	if (!c->met || c->channel.tls || (c->server->config.plain_on_loopback && is_loopback(&c->peer)))
+		return;
+	buf_reset(&c->in);
+	connection_refuse(c, 400, "this port speaks TLS, and the request came in plain: use https:// in the address");
 }
 
 static void read_in(struct connection *c)
 {
 	size_t room = CONNECTION_IN_MAX - buf_len(&c->in);
-	if (c->lingering) {
-		buf_reset(&c->in);
-		room = CONNECTION_IN_MAX;
-	}
 	if (!c->readable || c->eof || room == 0)
 		return;
 	char *to;
 	size_t want = room < READ_SIZE ? room : READ_SIZE;
 	int r = buf_reserve(&c->in, want, &to);
 	assert(r == 0);
-	ssize_t n = recv(c->fd, to, want, 0);
-	c->readable = false;
+	ssize_t n = channel_recv(&c->channel, to, want);
+	c->readable = channel_unread(&c->channel);
 	if (n > 0) {
 		buf_commit(&c->in, (size_t)n);
 		c->renew |= c->wait == WAIT_BODY;
 	} else if (n == 0) {
 		c->eof = true;
-	} else if (errno != EAGAIN && errno != EINTR) {
+	} else if (c->channel.err.code && !c->x && !buf_len(&c->out)) {
+		c->closing = true; // once the peer had the time to read why
+	} else if (n != -EAGAIN) {
 		c->broken = true;
 	}
+	if (!c->met)
+		meet(c);
+}
+
+static void read_and_drop(struct connection *c)
+{
+	if (!c->readable || c->eof)
+		return;
+	ssize_t n = channel_drop(&c->channel);
+	c->readable = false;
+	c->eof = n == 0;
+	c->broken |= n < 0 && n != -EAGAIN;
 }
 
 static bool may_parse(const struct connection *c)
@@ -187,7 +226,7 @@ static void advance(struct connection *c)
 // The peer may still be sending: closing now would reset the connection and could destroy the answer on its way.
 static void begin_linger(struct connection *c)
 {
-	if (c->eof || shutdown(c->fd, SHUT_WR) < 0) {
+	if (c->eof || channel_end(&c->channel) < 0) {
 		c->broken = true;
 		return;
 	}
@@ -196,14 +235,15 @@ static void begin_linger(struct connection *c)
 
 static void send_out(struct connection *c)
 {
-	while (buf_len(&c->out) && !c->blocked) {
-		ssize_t n = send(c->fd, buf_data(&c->out), buf_len(&c->out), MSG_NOSIGNAL);
+	while (!connection_is_sent(c) && !c->blocked) {
+		ssize_t n = buf_len(&c->out) ? channel_send(&c->channel, buf_data(&c->out), buf_len(&c->out))
+					     : channel_flush(&c->channel);
 		if (n >= 0) {
 			buf_consume(&c->out, (size_t)n);
 			c->renew |= c->wait == WAIT_WRITE;
-		} else if (errno == EAGAIN) {
+		} else if (n == -EAGAIN) {
 			c->blocked = true;
-		} else if (errno != EINTR) {
+		} else if (n != -EINTR) {
 			c->broken = true;
 			return;
 		}
@@ -225,7 +265,7 @@ static void write_out(struct connection *c)
 		if (c->dead)
 			return;
 	}
-	if (buf_len(&c->out))
+	if (!connection_is_sent(c))
 		return;
 	if (x && x->ended) {
 		c->renew = true;
@@ -242,7 +282,9 @@ static enum wait what_for(const struct connection *c)
 {
 	if (c->lingering)
 		return WAIT_LINGER;
-	if (buf_len(&c->out))
+	if (!channel_through(&c->channel))
+		return WAIT_HANDSHAKE;
+	if (!connection_is_sent(c))
 		return WAIT_WRITE;
 	if (c->x)
 		return !c->x->request_done && c->x->mode != BODY_NOT_ASKED && !c->x->paused ? WAIT_BODY : WAIT_NOTHING;
@@ -255,11 +297,9 @@ static void arm_timer(struct connection *c)
 {
 	const struct http_server_config *config = &c->server->config;
 	const unsigned delays[] = {
-		[WAIT_IDLE] = config->idle_timeout_ms,
-		[WAIT_HEAD] = config->head_timeout_ms,
-		[WAIT_BODY] = config->body_timeout_ms,
-		[WAIT_WRITE] = config->body_timeout_ms,
-		[WAIT_LINGER] = LINGER_MS,
+		[WAIT_HANDSHAKE] = config->handshake_timeout_ms, [WAIT_IDLE] = config->idle_timeout_ms,
+		[WAIT_HEAD] = config->head_timeout_ms,           [WAIT_BODY] = config->body_timeout_ms,
+		[WAIT_WRITE] = config->body_timeout_ms,          [WAIT_LINGER] = LINGER_MS,
 	};
 	enum wait wait = what_for(c);
 	if (wait == c->wait && !c->renew)
@@ -287,7 +327,7 @@ static void timed_out(struct timer *timer)
 static void set_interest(struct connection *c)
 {
 	bool room = c->lingering || buf_len(&c->in) < CONNECTION_IN_MAX;
-	int events = (!c->eof && room ? POLL_READ : 0) | (buf_len(&c->out) && c->blocked ? POLL_WRITE : 0);
+	int events = (!c->eof && room ? POLL_READ : 0) | (!connection_is_sent(c) && c->blocked ? POLL_WRITE : 0);
 	if (events != c->events)
 		poll_set(&c->poll, events);
 	c->events = events;
@@ -307,9 +347,12 @@ static void serve(struct task *task)
 {
 	struct connection *c = CONTAINER_OF(task, struct connection, task);
 	c->running = true;
-	read_in(c);
-	if (!c->lingering)
+	if (c->lingering) {
+		read_and_drop(c);
+	} else {
+		read_in(c);
 		advance(c);
+	}
 	write_out(c);
 	if (!c->dead && is_over(c))
 		connection_close(c);
@@ -325,6 +368,7 @@ static void serve(struct task *task)
 	}
 	set_interest(c);
 	arm_timer(c);
-	if (buf_len(&c->out) && !c->blocked)
-		task_wake(&c->task); // on_drain or on_gone of this turn wrote more
+	bool more_to_send = !connection_is_sent(c) && !c->blocked; // on_drain or on_gone of this turn wrote
+	if (more_to_send || (c->readable && (c->events & POLL_READ)))
+		task_wake(&c->task);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/list.h"
+#include "http/channel.h"
 #include "http/http1.h"
 #include "http/server.h"
 
@@ -15,7 +16,7 @@
 struct http_server {
 	struct loop *loop;
 	struct http_server_config config;
-	struct list listeners, connections;
+	struct list listeners, connections, handovers;
 	size_t n_connections;
 	size_t bodies; // bytes of collected ones, until their exchanges end: what was made of them is about as large
 	struct timer accept_again;
@@ -43,12 +44,13 @@ struct http_exchange {
 	bool started, ended, keep, no_content, chunked, above_high;
 };
 
-enum wait { WAIT_NOTHING, WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER };
+enum wait { WAIT_NOTHING, WAIT_HANDSHAKE, WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER };
 
 struct connection {
 	struct http_server *server;
 	struct list link;
-	int fd, events;
+	struct channel channel;
+	int events;
 	struct poll poll;
 	struct task task;
 	struct timer timer;
@@ -58,7 +60,8 @@ struct connection {
 	struct http1_parser parser;
 	struct buf in, out;
 	struct http_exchange *x;
-	bool readable, blocked; // facts from poll: there may be bytes; the last write did not take all
+	bool readable, blocked; // there may be bytes; the last write did not take all
+	bool met;               // TLS or plain: what is spoken is settled
 	bool eof, broken, closing, lingering, discarding;
 	bool switched;      // to another protocol; the socket has been handed over
 	bool running, dead; // the task is on the stack; freed when it is done
@@ -67,6 +70,7 @@ struct connection {
 void connection_new(struct http_server *server, int fd, const struct address *peer); // takes fd
 void connection_close(struct connection *c); // the exchange, if any, gets on_gone
 bool connection_is_idle(const struct connection *c);
+bool connection_is_sent(const struct connection *c); // to the socket, all of it
 
 struct http_exchange *exchange_new(struct connection *c);
 void exchange_finish(struct connection *c, bool complete); // on_gone, free

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "http/handover.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -40,6 +41,17 @@ const struct http_request *http_exchange_request(const struct http_exchange *x)
 void http_exchange_peer(const struct http_exchange *x, char text[ADDRESS_TEXT_SIZE])
 {
 	address_write(&x->connection->peer, text);
+}
+
+bool http_exchange_is_tls(const struct http_exchange *x)
+{
+	return x->connection->channel.tls != NULL;
+}
+
+const char *http_exchange_identity(const struct http_exchange *x)
+{
+	const struct tls *tls = x->connection->channel.tls;
+	return tls ? tls_peer(tls) : NULL;
 }
 
 void http_exchange_set_arg(struct http_exchange *x, void *arg)
@@ -354,9 +366,9 @@ void connection_refuse(struct connection *c, unsigned status, const char *reason
 // Everything that waits, in one go.
 static int send_all(struct connection *c)
 {
-	ssize_t n = send(c->fd, buf_data(&c->out), buf_len(&c->out), MSG_NOSIGNAL);
+	ssize_t n = channel_send(&c->channel, buf_data(&c->out), buf_len(&c->out));
 	if (n < 0)
-		return -errno;
+		return (int)n;
 	return (size_t)n == buf_len(&c->out) ? 0 : -EAGAIN;
 }
 
@@ -376,15 +388,26 @@ static int write_switch(struct http_exchange *x, const char *protocol)
 	return c->broken ? -EPIPE : send_all(c);
 }
 
+static int give_socket(struct connection *c, int *ret_fd)
+{
+	if (c->channel.tls)
+		return handover_start(c->server->loop, &c->server->handovers, &c->channel, NULL, NULL, ret_fd);
+	*ret_fd = TAKE_FD(c->channel.fd);
+	return 0;
+}
+
 int http_exchange_upgrade(struct http_exchange *x, const char *protocol, struct buf *early, int *ret_fd)
 {
 	struct connection *c = x->connection;
 	int r = write_switch(x, protocol);
 	if (r == 0)
 		r = buf_add(early, buf_data(&c->in), buf_len(&c->in));
-	AUTO_CLOSE int fd = TAKE_FD(c->fd);
 	poll_stop(&c->poll);
+	AUTO_CLOSE int fd = -1;
+	if (r == 0)
+		r = give_socket(c, &fd);
 	c->switched = r == 0;
+	c->broken = true; // for what is left here
 	connection_close(c);
 	if (r < 0)
 		return r;

@@ -2,6 +2,7 @@
 
 #include "base/str.h"
 #include "http/connection.h"
+#include "http/handover.h"
 
 #include <errno.h>
 
@@ -68,13 +69,21 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
 	struct http_server_config *c = &server->config;
 	c->max_connections = c->max_connections ? c->max_connections : 10000;
 	c->max_bodies = c->max_bodies ? c->max_bodies : 128 << 20;
+	c->handshake_timeout_ms = or_default(c->handshake_timeout_ms, 10000);
 	c->head_timeout_ms = or_default(c->head_timeout_ms, 10000);
 	c->body_timeout_ms = or_default(c->body_timeout_ms, 30000);
 	c->idle_timeout_ms = or_default(c->idle_timeout_ms, 75000);
 	list_init(&server->listeners);
 	list_init(&server->connections);
+	list_init(&server->handovers);
 	timer_init(&server->accept_again, loop, accept_resumed);
 	return server;
+}
+
+void http_server_secure(struct http_server *server, struct tls_config *tls, bool plain_on_loopback)
+{
+	server->config.tls = tls;
+	server->config.plain_on_loopback = plain_on_loopback;
 }
 
 int http_server_listen(struct http_server *server, int fd, struct err *err)
@@ -121,6 +130,7 @@ void http_server_free(struct http_server *server)
 	stop_listening(server);
 	while (!list_empty(&server->connections))
 		connection_close(LIST_ENTRY(server->connections.next, struct connection, link));
+	handovers_stop(&server->handovers);
 	timer_clear(&server->accept_again);
 	free(server);
 }

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "http/message.h"
+#include "http/tls.h"
 #include "io/loop.h"
 #include "io/socket.h"
 
@@ -16,14 +17,19 @@ struct http_server_config {
 	// The request's head is complete. Answer now or later; the exchange lives until on_gone.
 	void (*on_request)(struct http_exchange *x, void *arg);
 	void *arg;
+	struct tls_config *tls; // borrowed, reloaded by its owner at will; NULL: plain. A plain request is then answered 400
+	bool plain_on_loopback; // with tls: but from 127.0.0.0/8 and ::1 it is served
 	size_t max_connections;   // 0: 10,000; beyond it, new connections are refused
 	size_t max_bodies;        // 0: 128 MiB of collected bodies at a time; beyond it, large ones are answered 503
-	unsigned head_timeout_ms; // 0: 10,000
+	unsigned handshake_timeout_ms; // 0: 10,000
+	unsigned head_timeout_ms;      // 0: 10,000
 	unsigned body_timeout_ms; // 0: 30,000 without a byte
 	unsigned idle_timeout_ms; // 0: 75,000 between requests
 };
 
 struct http_server *http_server_new(struct loop *loop, const struct http_server_config *config);
+// Connections accepted from now on are under TLS, as with tls and plain_on_loopback of the config.
+void http_server_secure(struct http_server *server, struct tls_config *tls, bool plain_on_loopback);
 // Takes fd (listening, non-blocking). May be called for several sockets.
 int http_server_listen(struct http_server *server, int fd, struct err *err);
 // Stops accepting, closes idle connections; busy ones close after their answer. Then http_server_free cuts the rest
@@ -33,6 +39,9 @@ void http_server_free(struct http_server *server);
 
 const struct http_request *http_exchange_request(const struct http_exchange *x);
 void http_exchange_peer(const struct http_exchange *x, char text[ADDRESS_TEXT_SIZE]);
+bool http_exchange_is_tls(const struct http_exchange *x);
+// Who the peer is by the certificate it has shown (tls_peer); NULL: it has shown none.
+const char *http_exchange_identity(const struct http_exchange *x);
 void http_exchange_set_arg(struct http_exchange *x, void *arg);
 void *http_exchange_arg(const struct http_exchange *x);
 struct loop *http_exchange_loop(const struct http_exchange *x);
@@ -74,5 +83,6 @@ void http_respond_abort(struct http_exchange *x);
 // Answers "101 Switching Protocols" with "Upgrade: protocol" and the headers set, then hands over the socket
 // (non-blocking) with what the client already sent behind its request appended to early. The request must have been
 // read to its end. on_gone is called first, and x is gone on return, also with an error. Blocks never: the 101 head is
-// written at once or an error comes back (-EPIPE …).
+// written at once or an error comes back (-EPIPE …). Under TLS the socket is one end of a pair, and the other side of it
+// lives until http_server_free.
 int http_exchange_upgrade(struct http_exchange *x, const char *protocol, struct buf *early, int *ret_fd);

@@ -8,3 +8,4 @@ extern const struct cli_command machine_commands[]; // ends with a name of NULL
 int command_up(struct cli *cli);
 int command_down(struct cli *cli);
 int command_doctor(struct cli *cli);
+int command_store(struct cli *cli);

@@ -267,6 +267,24 @@ static void check_nodes(struct doctor *d)
 	d->scratch_known = d->scratch_known || n_connected;
 }
 
+static void check_store(struct doctor *d)
+{
+	struct err err = { 0 };
+	AUTO_ANSWER struct client_answer answer = { 0 };
+	if (client_call(d->cli->client, "GET", "/v1/store", NULL, &answer, &err) < 0) {
+		add_err(d, failed, "store", &err);
+		return;
+	}
+	size_t i;
+	json_t *w, *warnings = json_object_get(answer.json, "warnings");
+	json_array_foreach(warnings, i, w)
+		err_hint(add(d, warning, "store", "%s", get_text(w, "text")), "%s", get_text(w, "mend"));
+	if (!json_array_size(warnings))
+		add(d, ok, "store", "%s, %llu records at revision %llu", get_text(answer.json, "driver"),
+		    (unsigned long long)get_number(answer.json, "records"),
+		    (unsigned long long)get_number(answer.json, "revision"));
+}
+
 static void check_api(struct doctor *d)
 {
 	struct cli *cli = d->cli;
@@ -282,6 +300,8 @@ static void check_api(struct doctor *d)
 		add_err(d, failed, "api", &err);
 	else
 		check_ready(d, answer.json);
+	if (cli->client && answer.json)
+		check_store(d);
 }
 
 // ---- What is told ----
@@ -331,7 +351,7 @@ static void follow_data(struct doctor *d)
 	struct cli *cli = d->cli;
 	if (!d->known || !cli_get(cli, "data") || cli_get(cli, "api"))
 		return;
-	AUTO_FREE char *url = setup_local_url(d->platform.api);
+	AUTO_FREE char *url = platform_api(&d->platform);
 	client_config_clear(&cli->config);
 	client_config_load(url, &cli->config, NULL);
 }

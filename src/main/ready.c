@@ -110,7 +110,7 @@ static bool is_alive(pid_t pid)
 
 int ready_wait(const struct platform *platform, pid_t alive, unsigned deadline_ms, struct err *err)
 {
-	AUTO_FREE char *url = setup_local_url(platform->api);
+	AUTO_FREE char *url = platform_api(platform);
 	AUTO_CLIENT_CONFIG struct client_config config = { 0 };
 	int r = client_config_load(url, &config, err);
 	if (r < 0)
@@ -207,7 +207,7 @@ static void print_reach(const struct platform *p)
 
 void ready_print(const struct platform *p)
 {
-	AUTO_FREE char *api = setup_local_url(p->api);
+	AUTO_FREE char *api = platform_api(p);
 	printf("  API       %s   (the token is in ~/.config/dialtone/config.json)\n", api);
 	print_reach(p);
 	printf("  data      %s\n  cache     %s\n  logs      %s/log\n", p->data, p->cache, p->data);
@@ -218,7 +218,7 @@ void ready_print(const struct platform *p)
 void ready_print_json(const struct platform *p, bool already)
 {
 	const char *port = strrchr(p->http, ':');
-	AUTO_FREE char *api = setup_local_url(p->api);
+	AUTO_FREE char *api = platform_api(p);
 	AUTO_FREE char *http = setup_local_url(p->http);
 	AUTO_FREE char *apps = xasprintf("http://APP.%s%s", p->domain, port);
 	json_t *out = json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:s}", "already_up", (int)already, "api", api, "http",

@@ -52,6 +52,12 @@ int setup_data(const char *data, bool make, char **ret, struct err *err)
 	return err_hint(err, "name the one that 'dialtone up' was given, with --data DIR");
 }
 
+static char *chosen_if_any(const char *given, const char *before)
+{
+	const char *text = given ? given : before;
+	return str_empty(text) ? NULL : xstrdup(text);
+}
+
 static char *chosen(const char *given, const char *before, const char *otherwise)
 {
 	return xstrdup(given ? given : before ? before : otherwise);
@@ -87,6 +93,14 @@ int setup_check(const struct setup_options *options, struct err *err)
 		err_set(err, -EINVAL, "--http and --api are both '%s'; they need different ports", options->http);
 		return err_hint(err, "leave one out for its default: %s and %s", PLATFORM_HTTP_DEFAULT, PLATFORM_API_DEFAULT);
 	}
+	if (!str_empty(options->store) && !str_starts(options->store, "etcd://")) {
+		err_set(err, -EINVAL, "--store '%s' is not a store of several machines", options->store);
+		return err_hint(err, "write etcd://ADDR:PORT,ADDR:PORT,ADDR:PORT, or leave it out for SQLite in --data");
+	}
+	if (!str_empty(options->name) && !str_is_label(options->name)) {
+		err_set(err, -EINVAL, "--name '%s' is not a server's name", options->name);
+		return err_hint(err, "lower-case letters, digits and '-', for example a1");
+	}
 	if (options->domain && !domain_valid(options->domain)) {
 		err_set(err, -EINVAL, "--domain '%s' is not a domain name", options->domain);
 		return err_hint(
@@ -106,7 +120,12 @@ static int validate(const struct platform *p, struct err *err)
 	r = address_parse(p->api, &address, err);
 	if (r < 0)
 		return err_wrap(err, "--api");
-	return setup_check(&(struct setup_options){ .http = p->http, .api = p->api, .domain = p->domain }, err);
+	return setup_check(&(struct setup_options){ .http = p->http,
+						    .api = p->api,
+						    .domain = p->domain,
+						    .store = p->store,
+						    .name = p->name },
+			   err);
 }
 
 // Keeps the subnet of before unless this machine uses it for something else now.
@@ -148,6 +167,12 @@ int setup_platform(const char *data, const struct setup_options *options, struct
 	p.domain = chosen(options->domain, before.domain, PLATFORM_DOMAIN_DEFAULT);
 	p.http = chosen(options->http, before.http, PLATFORM_HTTP_DEFAULT);
 	p.api = chosen(options->api, before.api, PLATFORM_API_DEFAULT);
+	p.store = chosen_if_any(options->store, before.store);
+	p.store_ca = chosen_if_any(options->store_ca, before.store_ca);
+	p.store_cert = chosen_if_any(options->store_cert, before.store_cert);
+	p.store_key = chosen_if_any(options->store_key, before.store_key);
+	p.name = chosen_if_any(options->name, before.name);
+	p.servers = chosen_if_any(options->servers, before.servers);
 	AUTO_FREE char *cache = chosen(options->cache, before.cache, PLATFORM_CACHE_DEFAULT);
 	memcpy(p.id, before.id, sizeof(p.id));
 	if (!p.id[0]) {
@@ -236,7 +261,7 @@ static void give_config_to_owner(void)
 int setup_operator(const struct platform *platform, struct err *err)
 {
 	AUTO_FREE char *token = NULL;
-	AUTO_FREE char *url = setup_local_url(platform->api);
+	AUTO_FREE char *url = platform_api(platform);
 	int r = secret(platform->data, "operator", &token, err);
 	if (r < 0)
 		return r;

@@ -10,6 +10,7 @@
 // As given on the command line; NULL: as before, or the default.
 struct setup_options {
 	const char *cache, *http, *api, *domain;
+	const char *store, *store_ca, *store_cert, *store_key, *name, *servers;
 };
 
 // -EINVAL: the options as given contradict each other or are wrong in themselves. Looks at nothing else.
@@ -28,5 +29,5 @@ int setup_write(const struct platform *platform, struct err *err);
 // Of that, what a platform that is up still has to give: the operator's token, stored for the CLI of this HOME.
 int setup_operator(const struct platform *platform, struct err *err);
 
-// The API as a client on this machine reaches it: "http://127.0.0.1:7070".
+// The router as a client on this machine reaches it: "http://127.0.0.1:8080".
 char *setup_local_url(const char *address);

@@ -83,7 +83,10 @@ static int already_up(const char *data, const struct up *up)
 	if (platform_load(data, &p, &err) < 0)
 		return say_error(&err);
 	if (differs("--http", o->http, p.http, &err) || differs("--api", o->api, p.api, &err) ||
-	    differs("--domain", o->domain, p.domain, &err) || differs("--cache", o->cache, p.cache, &err)) {
+	    differs("--domain", o->domain, p.domain, &err) || differs("--cache", o->cache, p.cache, &err) ||
+	    differs("--store", o->store, p.store ? p.store : "", &err) ||
+	    differs("--name", o->name, p.name ? p.name : "", &err) ||
+	    differs("--servers", o->servers, p.servers ? p.servers : "", &err)) {
 		err_hint(&err, "'dialtone down --data %s' first (applications run on), then up with the new value",
 			 data);
 		return say_error(&err);
@@ -127,7 +130,10 @@ static int stop_outdated(const struct platform *p, struct err *err)
 	if (platform_load(p->data, &before, NULL) < 0)
 		return 0;
 	bool same = str_eq(before.http, p->http) && str_eq(before.api, p->api) && str_eq(before.domain, p->domain) &&
-		    str_eq(before.cache, p->cache) && str_eq(before.subnet, p->subnet);
+		    str_eq(before.cache, p->cache) && str_eq(before.subnet, p->subnet) &&
+		    str_eq(before.store, p->store) && str_eq(before.store_ca, p->store_ca) &&
+		    str_eq(before.store_cert, p->store_cert) && str_eq(before.store_key, p->store_key) &&
+		    str_eq(before.name, p->name) && str_eq(before.servers, p->servers);
 	return same ? 0 : stop_platform(p->data, &stopped, err);
 }
 
@@ -309,6 +315,12 @@ int command_up(struct cli *cli)
 			.http = cli_get(cli, "http"),
 			.api = cli_get(cli, "api"),
 			.domain = cli_get(cli, "domain"),
+			.store = cli_get(cli, "store"),
+			.store_ca = cli_get(cli, "store-ca"),
+			.store_cert = cli_get(cli, "store-cert"),
+			.store_key = cli_get(cli, "store-key"),
+			.name = cli_get(cli, "name"),
+			.servers = cli_get(cli, "servers"),
 		},
 		.detach = cli_get(cli, "detach") != NULL,
 		.lock_fd = -1,

@@ -45,6 +45,12 @@ static const struct field assignments_items[] = {
 };
 const struct fields assignments_fields = FIELDS(assignments, assignments_items, "Assignments");
 
+static const struct field servers_told_items[] = {
+	U64_FIELD(servers_told, revision, OPTIONAL),
+	FIELD_LIST(servers_told, servers, server_count, FIELD_ARRAY, OPTIONAL, 1000, .of = &server_info_fields),
+};
+const struct fields servers_told_fields = FIELDS(servers_told, servers_told_items, "Servers");
+
 static const char *const instance_states[] = {
 	[INSTANCE_PENDING] = "pending",   [INSTANCE_STARTING] = "starting", [INSTANCE_READY] = "ready",
 	[INSTANCE_UNREADY] = "unready",   [INSTANCE_BACKOFF] = "backoff",   [INSTANCE_FAILED] = "failed",

@@ -39,6 +39,14 @@ struct assignments {
 };
 FIELDS_OBJECT(assignments)
 
+// The servers of the platform, as one of them knows them: an event of its stream of them.
+struct servers_told {
+	uint64_t revision; // of the store, at least
+	struct server_info *servers;
+	uint32_t server_count;
+};
+FIELDS_OBJECT(servers_told)
+
 enum instance_state {
 	INSTANCE_PENDING,  // layers, create
 	INSTANCE_STARTING, // runs, not ready

@@ -119,6 +119,7 @@ static const struct field stored_artifact_items[] = {
 	U32_FIELD(stored_artifact, files, OPTIONAL),
 	TIME_FIELD(stored_artifact, created_ms),
 	TEXT_FIELD(stored_artifact, by, OPTIONAL, 128),
+	FIELD_LIST(stored_artifact, servers, server_count, FIELD_ARRAY, OPTIONAL | HIDDEN, 100, .of = &word_fields),
 };
 const struct fields stored_artifact_fields = FIELDS(stored_artifact, stored_artifact_items, "Artifact");
 
@@ -137,8 +138,18 @@ static const struct field token_items[] = {
 	FIELD(token, hash, FIELD_TEXT, REQUIRED, 0, 128, .check = check_digest),
 	FIELD(token, role, FIELD_ENUM, REQUIRED, 0, 0, .names = roles),
 	TIME_FIELD(token, created_ms),
+	TEXT_FIELD(token, server, OPTIONAL | HIDDEN, 128),
 };
 const struct fields token_fields = FIELDS(token, token_items, "Token");
+
+static const struct field server_info_items[] = {
+	TEXT_FIELD(server_info, name, REQUIRED, 64),
+	TEXT_FIELD(server_info, api, REQUIRED, 256),
+	TEXT_FIELD(server_info, version, OPTIONAL, 64),
+	FIELD(server_info, term, FIELD_U64, OPTIONAL | HIDDEN, 0, INT64_MAX,
+	      .about = "of the one that decides; each next one has a greater one"),
+};
+const struct fields server_info_fields = FIELDS(server_info, server_info_items, "Server");
 
 static const struct field event_items[] = {
 	FIELD(event, seq, FIELD_U64, OPTIONAL, 0, INT64_MAX),

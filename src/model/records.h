@@ -86,6 +86,8 @@ struct stored_artifact {
 	uint64_t size_bytes, created_ms;
 	uint32_t files;
 	char *by;
+	char **servers; // names of those that have its files; none: the only one
+	uint32_t server_count;
 };
 FIELDS_OBJECT(stored_artifact)
 
@@ -103,8 +105,16 @@ struct token {
 	char *name, *hash; // digest of the token's text
 	enum token_role role;
 	uint64_t created_ms;
+	char *server; // whose token file says so; NULL: of the only one
 };
 FIELDS_OBJECT(token)
+
+// v1/servers/NAME, and v1/leader: of the one that decides.
+struct server_info {
+	char *name, *api, *version; // api: "http://ADDR:PORT"
+	uint64_t term;              // to others: above 0 for the one that decides; a later one has a greater one
+};
+FIELDS_OBJECT(server_info)
 
 struct event {
 	uint64_t seq, at_ms;

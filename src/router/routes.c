@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "client/identity.h"
 #include "io/file.h"
 
 #include <errno.h>
@@ -15,14 +16,23 @@ struct saving {
 
 struct routes {
 	struct worker *worker;
-	struct client_link *link;
-	struct client_watch *watch;
-	char *name;    // of this router
-	char *file;    // the kept table
-	char *unsaved; // the newest table's text, waiting for the write before it
+	struct client_servers *servers;
+	struct client_identity *identity;
+	struct client_watch *watch; // of the routes, on the server that decides
+	char *name;                 // of this router
+	char *file;                 // the kept table
+	char *unsaved;              // the newest table's text, waiting for the write before it
 	struct saving *saving;
 	struct task ack;
-	bool acking, ack_again;
+	struct acking *acking; // the acknowledgement under way; NULL: none
+	bool ack_again;
+	bool away; // no routes come; has been said
+};
+
+// One to a server that no longer decides, or hangs, holds up none to the next.
+struct acking {
+	struct routes *routes; // NULL: another has been sent since, elsewhere
+	const struct client_link *link;
 };
 
 static void swap_table(struct worker *worker, const struct route_table *from)
@@ -69,8 +79,12 @@ static void save_next(struct routes *routes)
 
 static void ack_done(UNUSED const struct client_answer *answer, UNUSED const struct err *err, void *arg)
 {
-	struct routes *routes = arg;
-	routes->acking = false;
+	struct acking *acking = arg;
+	struct routes *routes = acking->routes;
+	free(acking);
+	if (!routes)
+		return;
+	routes->acking = NULL;
 	if (routes->ack_again)
 		task_wake(&routes->ack);
 }
@@ -91,15 +105,19 @@ static json_t *ack_body(struct worker *worker)
 static void send_ack(struct task *task)
 {
 	struct routes *routes = CONTAINER_OF(task, struct routes, ack);
-	if (!routes->worker->table)
+	struct client_link *link = client_watch_link(routes->watch);
+	if (!routes->worker->table || !link)
 		return;
-	routes->ack_again = routes->acking;
+	routes->ack_again = routes->acking && routes->acking->link == link;
+	if (routes->ack_again)
+		return;
 	if (routes->acking)
-		return;
-	routes->acking = true;
+		routes->acking->routes = NULL;
+	routes->acking = xcalloc(1, sizeof(*routes->acking));
+	*routes->acking = (struct acking){ routes, link };
 	AUTO_FREE char *path = xasprintf("/v1/routers/%s/ack", routes->name);
 	json_t *body = ack_body(routes->worker);
-	client_link_call(routes->link, "POST", path, body, ack_done, routes);
+	client_link_call(link, "POST", path, body, ack_done, routes->acking);
 	json_decref(body);
 }
 
@@ -130,12 +148,14 @@ static void on_event(const struct sse_event *event, void *arg)
 	task_wake(&routes->ack);
 }
 
-static void on_state(bool connected, const struct err *err, UNUSED void *arg)
+static void on_state(bool connected, const struct err *err, void *arg)
 {
+	struct routes *routes = arg;
 	if (connected)
 		log_info("connected to the server");
-	else
+	else if (!routes->away)
 		log_warn("no connection to the server, serving by the last routes error=\"%s\"", err ? err->text : "");
+	routes->away = !connected;
 }
 
 static void load_kept(struct routes *routes)
@@ -165,13 +185,23 @@ static int connect_server(struct routes *routes, const struct platform *platform
 		return r;
 	AUTO_FREE char *secret = buf_take(&token);
 	secret[strcspn(secret, "\r\n")] = '\0';
-	AUTO_FREE char *address = xasprintf("http://%s", platform->api);
-	routes->link = client_link_new(routes->worker->loop, address, secret, err);
-	if (!routes->link)
-		return err->code;
+	AUTO_FREE char *addresses = platform_servers(platform);
+	AUTO_FREE char *file = xasprintf("%s/router/servers.json", platform->data);
+	struct client_servers_spec servers = { .loop = routes->worker->loop,
+					       .addresses = addresses,
+					       .token = secret,
+					       .file = platform_is_shared(platform) ? file : NULL };
+	client_identity_prepare(platform->data);
+	r = client_servers_new(&servers, &routes->servers, err);
+	if (r < 0)
+		return r;
+	routes->identity = client_identity_start(&(struct client_identity_spec){ .loop = routes->worker->loop,
+										  .servers = routes->servers,
+										  .data = platform->data,
+										  .token = secret });
 	AUTO_FREE char *path = xasprintf("/v1/routers/%s/routes", routes->name);
 	struct client_watch_spec spec = { .path = path, .on_event = on_event, .on_state = on_state, .arg = routes };
-	routes->watch = client_watch_start(routes->link, &spec);
+	routes->watch = client_servers_watch(routes->servers, &spec);
 	return 0;
 }
 
@@ -204,10 +234,12 @@ void routes_stop(struct routes *routes)
 		return;
 	routes->worker->routes = NULL;
 	client_watch_stop(routes->watch);
-	client_link_free(routes->link);
+	client_identity_stop(routes->identity);
+	client_servers_free(routes->servers);
 	if (routes->saving)
 		routes->saving->routes = NULL;
 	task_clear(&routes->ack);
+	free(routes->acking);
 	free(routes->name);
 	free(routes->file);
 	free(routes->unsaved);

@@ -2,7 +2,7 @@
 // DATA/router/routes.json. Tells the server which version is served and which retired instances are still busy.
 #pragma once
 
-#include "client/client.h"
+#include "client/servers.h"
 #include "model/platform.h"
 #include "router/worker.h"
 

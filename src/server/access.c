@@ -4,6 +4,7 @@
 #include "base/id.h"
 #include "base/str.h"
 #include "io/file.h"
+#include "server/authority.h"
 #include "server/core.h"
 #include "server/route.h"
 
@@ -15,11 +16,21 @@ enum { TOKEN_MAX = 4096 };
 
 // ---- tokens
 
+// In a shared store each server has its own files, and minds its own tokens.
+static char *token_server(const struct server *server)
+{
+	return store_is_shared(server->store) ? server->name : NULL;
+}
+
 static void put_token(struct server *server, const char *name, enum token_role role, const char *text)
 {
 	char hash[DIGEST_SIZE];
 	digest_of(text, strlen(text), hash);
-	struct token token = { .name = (char *)name, .hash = hash, .role = role, .created_ms = realtime_ms() };
+	struct token token = { .name = (char *)name,
+			       .hash = hash,
+			       .role = role,
+			       .created_ms = realtime_ms(),
+			       .server = token_server(server) };
 	AUTO_FREE char *key = xasprintf("v1/tokens/%s", hash);
 	AUTO_FREE char *value = token_text(&token);
 	struct store_txn *txn = store_txn_new();
@@ -38,7 +49,7 @@ static void drop_others(struct server *server, const char *name, const char *tex
 	while ((r = store_next(server->store, "v1/tokens/", r ? record_key(r) : NULL))) {
 		struct token token = {};
 		if (token_parse_text(record_value(r), r->value_len, &token, NULL) == 0 && str_eq(token.name, name) &&
-		    !str_eq(token.hash, hash))
+		    !str_eq(token.hash, hash) && str_eq(token.server, token_server(server)))
 			store_txn_delete(txn, record_key(r));
 		token_clear(&token);
 	}
@@ -123,6 +134,25 @@ static void unauthorised(struct request *rq, const char *text)
 		"%s", text ? "the token is not valid" : "a token is needed");
 }
 
+// Across a network, a node is who its certificate says; the token alone could come from anywhere. Own affairs only.
+static bool proves_itself(struct request *rq)
+{
+	if (rq->who.access != ACCESS_NODE || !http_exchange_is_tls(rq->x) || rq->route->flags & ROUTE_UNPROVEN)
+		return true;
+	const char *node = authority_node(rq);
+	if (authority_is_server(rq))
+		return true; // it passes on what a node has asked it
+	if (!node)
+		reply_problemf(rq, 403, "POST /v1/certificates issues it; agents and routers ask by themselves",
+			       "the node token counts only together with the node's certificate");
+	else if (route_param_index(rq->route, "node") >= 0 && !str_eq(node, request_param(rq, "node")))
+		reply_problemf(rq, 403, NULL, "the certificate shown is for node '%.64s', not for '%.64s'", node,
+			       request_param(rq, "node"));
+	else
+		return true;
+	return false;
+}
+
 bool access_check(struct request *rq)
 {
 	strcpy(rq->who.name, "-");
@@ -138,7 +168,7 @@ bool access_check(struct request *rq)
 	snprintf(rq->who.name, sizeof(rq->who.name), "%s", token->name);
 	rq->who.access = token->role == ROLE_OPERATOR ? ACCESS_OPERATOR : ACCESS_NODE;
 	if (rq->who.access >= rq->route->access)
-		return true;
+		return proves_itself(rq);
 	reply_problemf(rq, 403, NULL, "token '%s' may not do this", rq->who.name);
 	return false;
 }

@@ -5,6 +5,7 @@
 #include "image/content.h"
 #include "server/artifacts.h"
 #include "server/core.h"
+#include "server/peers.h"
 #include "server/work.h"
 
 #include <assert.h>
@@ -193,6 +194,15 @@ static void read_on(struct sending *sending)
 static void break_off(struct sending *sending)
 {
 	struct request *rq = sending->rq;
+	struct err err = sending->err;
+	if (!sending->started && sending->n == -ENOENT) { // it may have been uploaded to another server
+		request_ref(rq);
+		sending_free(sending);
+		if (!peers_have(rq))
+			reply_problem(rq, 404, NULL, &err);
+		request_unref(rq);
+		return;
+	}
 	if (sending->started) {
 		log_error("artifact damaged digest=%s error=\"%s\"", request_param(rq, "digest"), sending->err.text);
 		sending->rq->on_gone = NULL;

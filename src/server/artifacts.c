@@ -5,6 +5,7 @@
 #include "image/blobs.h"
 #include "server/change.h"
 #include "server/core.h"
+#include "server/peers.h"
 #include "server/work.h"
 
 #include <errno.h>
@@ -150,24 +151,64 @@ static void stored(struct request *rq)
 		reply_problemf(rq, 500, NULL, "the artifact's record cannot be read");
 }
 
+static void write_artifact(struct request *rq, const char *key, const struct stored_artifact *record, uint64_t revision)
+{
+	AUTO_FREE char *text = stored_artifact_text(record);
+	struct store_txn *txn = store_txn_new();
+	store_txn_if_revision(txn, key, revision);
+	store_txn_put(txn, key, text, strlen(text));
+	change_commit(rq, txn, key, NULL, stored);
+}
+
+static bool is_holder(const struct server *server, const struct stored_artifact *record)
+{
+	for (uint32_t i = 0; i < record->server_count; i++)
+		if (str_eq(record->servers[i], server->name))
+			return true;
+	return !store_is_shared(server->store);
+}
+
+static void add_holder(const struct server *server, struct stored_artifact *record)
+{
+	record->servers = xreallocarray(record->servers, record->server_count + 1, sizeof(char *));
+	record->servers[record->server_count++] = xstrdup(server->name);
+}
+
+// One that another server had already: this one has it too.
+static void record_holder(struct request *rq, const char *key, const struct record *known)
+{
+	struct stored_artifact record = {};
+	if (stored_artifact_parse_text(record_value(known), known->value_len, &record, NULL) < 0 ||
+	    is_holder(rq->server, &record)) {
+		stored(rq);
+	} else {
+		add_holder(rq->server, &record);
+		write_artifact(rq, key, &record, known->mod_revision);
+	}
+	stored_artifact_clear(&record);
+}
+
 static void record_artifact(struct upload *upload)
 {
 	struct request *rq = upload->rq;
 	AUTO_FREE char *key = artifact_key(rq);
-	if (store_get(rq->server->store, key)) {
-		stored(rq);
+	const struct record *known = store_get(rq->server->store, key);
+	if (known) {
+		record_holder(rq, key, known);
 		return;
 	}
-	struct stored_artifact *record = &upload->record;
-	record->digest = upload->digest;
-	record->tenant = (char *)request_param(rq, "tenant");
-	record->created_ms = realtime_ms();
-	record->by = rq->who.name;
-	AUTO_FREE char *text = stored_artifact_text(record);
-	struct store_txn *txn = store_txn_new();
-	store_txn_if_absent(txn, key);
-	store_txn_put(txn, key, text, strlen(text));
-	change_commit(rq, txn, key, NULL, stored);
+	AUTO_FREE char *tenant = xstrdup(request_param(rq, "tenant"));
+	struct stored_artifact record = upload->record;
+	record.digest = upload->digest;
+	record.tenant = tenant;
+	record.created_ms = realtime_ms();
+	record.by = rq->who.name;
+	if (store_is_shared(rq->server->store))
+		add_holder(rq->server, &record);
+	write_artifact(rq, key, &record, 0);
+	if (record.server_count)
+		free(record.servers[0]);
+	free(record.servers);
 }
 
 static void manifest_was_put(void *arg)
@@ -201,6 +242,17 @@ static void manifest_came(struct http_exchange *x, const char *body, size_t n)
 	server_work(rq->server, put_manifest, manifest_was_put, upload);
 }
 
+// Another upload of the same was recorded meanwhile, here or at another server.
+static void record_again(struct request *rq)
+{
+	AUTO_FREE char *key = artifact_key(rq);
+	const struct record *known = store_get(rq->server->store, key);
+	if (known)
+		record_holder(rq, key, known);
+	else
+		reply_problemf(rq, 503, "ask again", "the artifact was removed just now");
+}
+
 // Answers for what is not a digest.
 static bool check_param(struct request *rq)
 {
@@ -215,7 +267,7 @@ void artifacts_put(struct request *rq)
 	if (!rq->attempts && check_param(rq))
 		http_exchange_read_body(rq->x, MANIFEST_MAX, manifest_came);
 	else
-		stored(rq); // another upload of the same was recorded meanwhile
+		record_again(rq);
 }
 
 struct reading {
@@ -237,6 +289,8 @@ static void manifest_was_read(void *arg)
 {
 	AUTO_FREE struct reading *reading = arg;
 	AUTO_REQUEST struct request *rq = reading->rq;
+	if (reading->failed == -ENOENT && peers_have(rq))
+		return;
 	if (reading->failed < 0)
 		reply_problem(rq, status_of(reading->failed), NULL, &reading->err);
 	else if (rq->x && !rq->answered)

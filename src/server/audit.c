@@ -9,9 +9,37 @@
 
 enum { REFUSED_BURST = 50, KNOWN_EVERY_MS = 100, ANONYMOUS_EVERY_MS = 60000 };
 
-static void audit_key(uint64_t seq, char key[64])
+enum { KEY_SIZE = 128, REMOVED_MAX = 2 };
+
+static void audit_key(const struct server *server, uint64_t seq, char key[KEY_SIZE])
 {
-	snprintf(key, 64, "v1/audit/%016llu", (unsigned long long)seq);
+	snprintf(key, KEY_SIZE, "v1/audit/%016llu%s", (unsigned long long)seq, server->suffix);
+}
+
+// Removes the record, or records of several servers, of that number.
+static int remove_number(struct server *server, struct store_txn *txn, uint64_t seq)
+{
+	char prefix[KEY_SIZE];
+	snprintf(prefix, sizeof(prefix), "v1/audit/%016llu", (unsigned long long)seq);
+	const struct record *r = NULL;
+	int n = 0;
+	for (; n < REMOVED_MAX && (r = store_next(server->store, prefix, r ? record_key(r) : NULL)); n++)
+		store_txn_delete(txn, record_key(r));
+	return n;
+}
+
+// After all that this server gave, and all that it has seen of others.
+static uint64_t next_number(struct server *server)
+{
+	struct audit_trail *trail = &server->audit;
+	if (store_is_shared(server->store)) {
+		char key[KEY_SIZE];
+		audit_key(server, trail->next - 1, key);
+		const struct record *r = NULL;
+		while ((r = store_next(server->store, "v1/audit/", r ? record_key(r) : key)))
+			trail->next = strtoull(record_key(r) + strlen("v1/audit/"), NULL, 10) + 1;
+	}
+	return trail->next++;
 }
 
 void audit_open(struct server *server)
@@ -37,21 +65,20 @@ static void put(struct request *rq, struct store_txn *txn, struct audit *record)
 	struct server *server = rq->server;
 	static const char *const roles[] = { "-", "node", "operator" };
 	AUTO_FREE char *action = action_of(rq);
-	record->seq = server->audit.next++;
+	record->seq = next_number(server);
 	record->at_ms = realtime_ms();
 	record->who = rq->who.name;
 	record->role = (char *)roles[rq->who.access];
 	record->from = rq->from;
 	record->action = action;
-	char key[64];
-	audit_key(record->seq, key);
+	char key[KEY_SIZE];
+	audit_key(server, record->seq, key);
 	AUTO_FREE char *text = audit_text(record);
 	store_txn_put(txn, key, text, strlen(text));
 	// Two at most: what transactions that failed have left is caught up with after the next start.
-	for (int n = 0; n < 2 && server->audit.first + AUDIT_MAX <= record->seq; n++) {
-		audit_key(server->audit.first++, key);
-		store_txn_delete(txn, key);
-	}
+	for (int n = 0, looked = 0; n < REMOVED_MAX && looked < 2 && server->audit.first + AUDIT_MAX <= record->seq;
+	     looked++)
+		n += remove_number(server, txn, server->audit.first++);
 }
 
 void audit_add(struct request *rq, struct store_txn *txn, const char *object, const char *detail)

@@ -27,6 +27,8 @@ static void answer_failed(struct request *rq, const struct store_answer *answer)
 			       "it is not known whether the change was made: %s", answer->reason);
 		break;
 	default:
+		if (rq->x)
+			http_exchange_set_header(rq->x, "Retry-After", "1");
 		reply_problemf(rq, 503, "ask again", "the change was not made: %s", answer->reason);
 	}
 }

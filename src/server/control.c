@@ -47,6 +47,45 @@ static void settle(struct server *server)
 		 server->replica.nodes.count, server->replica.placements.count);
 }
 
+enum { FRESH_MS = 3000 };
+
+// What was heard of a node too long ago, when this process was paused for example, is nothing to act on.
+static void forget_stale(struct server *server, uint64_t now)
+{
+	size_t at = 0;
+	void *value;
+	while (map_next(&server->replica.nodes, &at, NULL, &value)) {
+		struct node_link *link = &((struct node_entry *)value)->link;
+		if (link->heard_ms && now < link->heard_ms + FRESH_MS) {
+			link->heard_full &= !link->behind;
+			continue;
+		}
+		link->heard_full = false;
+		link->heard_ms = 0;
+	}
+}
+
+static void reset_gates(struct server *server)
+{
+	size_t at = 0;
+	void *value;
+	while (map_next(&server->replica.placements, &at, NULL, &value))
+		((struct placement_entry *)value)->gate = (struct gate){};
+}
+
+void control_take_over(struct server *server)
+{
+	struct control *control = &server->control;
+	uint64_t now = loop_now_ms(server->loop);
+	forget_stale(server, now);
+	reset_gates(server);
+	control->started_ms = now;
+	control->settled = control->settled && all_heard(server);
+	control->routes_dirty = true;
+	reports_catch_up(server);
+	task_wake(&control->task);
+}
+
 // ---- telling agents and watchers
 
 static void step_gates(struct server *server, uint64_t *wait_ms)
@@ -65,6 +104,16 @@ static void flush_nodes(struct server *server)
 		node_flush(server, value);
 }
 
+static void lead_step(struct server *server, uint64_t *wait_ms)
+{
+	uint64_t pace_ms = routers_publish(server);
+	if (pace_ms && pace_ms < *wait_ms)
+		*wait_ms = pace_ms;
+	step_gates(server, wait_ms);
+	flush_nodes(server);
+	events_flush(server);
+}
+
 static void step(struct task *task)
 {
 	struct control *control = CONTAINER_OF(task, struct control, task);
@@ -76,12 +125,8 @@ static void step(struct task *task)
 		control_plan(server);
 		control_collect(server);
 	}
-	uint64_t pace_ms = routers_publish(server);
-	if (pace_ms && pace_ms < wait_ms)
-		wait_ms = pace_ms;
-	step_gates(server, &wait_ms);
-	flush_nodes(server);
-	events_flush(server);
+	if (server_leads(server))
+		lead_step(server, &wait_ms);
 	watches_flush(server);
 	timer_set(&control->timer, wait_ms ? wait_ms : 1);
 }

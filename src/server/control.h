@@ -35,3 +35,6 @@ struct control {
 void control_open(struct server *server);
 void control_close(struct server *server);
 void control_wake(struct server *server, unsigned flags);
+
+// This server decides from now on: at once if every known node was heard of late, otherwise as after a start.
+void control_take_over(struct server *server);

@@ -92,6 +92,8 @@ static void announce(struct server *server, struct app_entry *app)
 	}
 	enum rollout before = app->announced;
 	app->announced = rollout;
+	if (!server_leads(server))
+		return;
 	AUTO_FREE char *detail = app_detail(app);
 	AUTO_FREE char *message = NULL;
 	const char *type = "ready";
@@ -119,11 +121,11 @@ static void note_app(struct server *server, const struct snapshot *s, const stru
 	app->plans = plans;
 	app->plan_count = in->process_count;
 	app->planned_revision = app->revision;
+	if (app_planned_rollout(app) == ROLLOUT_DONE && app_state(app) != APP_FAILING && server_leads(server))
+		release_note_up(server, app);
 	if (same)
 		return;
 	server->control.routes_dirty = true;
-	if (app_planned_rollout(app) == ROLLOUT_DONE && app_state(app) != APP_FAILING)
-		release_note_up(server, app);
 	announce(server, app);
 	if (!list_empty(&app->watches) && list_empty(&app->changed))
 		list_append(&server->replica.changed_apps, &app->changed);
@@ -137,7 +139,9 @@ static void acted(void *arg, const struct store_answer *answer)
 	struct control *control = &server->control;
 	replica_catch_up(&server->replica);
 	control->in_flight--;
-	if (answer->result != STORE_OK && answer->result != STORE_CONFLICT) {
+	if (answer->result == STORE_FENCED || answer->result == STORE_LEASE_LOST) {
+		log_warn("actions not written: another server decides result=\"%s\"", store_result_name(answer->result));
+	} else if (answer->result != STORE_OK && answer->result != STORE_CONFLICT) {
 		log_error("actions not written reason=\"%s\"", answer->reason);
 		control->not_before_ms = loop_now_ms(server->loop) + RETRY_MS;
 	}
@@ -148,7 +152,7 @@ static void commit(struct server *server, struct store_txn **txn)
 {
 	if (store_txn_ops(*txn)) {
 		server->control.in_flight++;
-		store_commit(server->store, TAKE_PTR(*txn), acted, server);
+		server_commit_leading(server, TAKE_PTR(*txn), acted, server);
 	} else {
 		store_txn_free(*txn);
 	}
@@ -334,7 +338,8 @@ void control_plan(struct server *server)
 	plan_make(&snapshot.input, &plan);
 	for (uint32_t i = 0; i < snapshot.input.app_count; i++)
 		note_app(server, &snapshot, &plan, i);
-	carry_out(server, &snapshot, &plan);
+	if (server_leads(server))
+		carry_out(server, &snapshot, &plan);
 	plan_clear(&plan);
 	snapshot_clear(&snapshot);
 }
@@ -391,10 +396,14 @@ void control_collect(struct server *server)
 		struct store_txn *txn = store_txn_new();
 		add_leftovers(server, app, "releases", txn);
 		add_leftovers(server, app, "events", txn);
-		if (store_txn_ops(txn)) {
+		if (store_txn_ops(txn) && server_leads(server)) {
 			control->collecting = true;
-			store_commit(server->store, txn, collected, server);
+			server_commit_leading(server, txn, collected, server);
 			return;
+		}
+		if (store_txn_ops(txn)) {
+			store_txn_free(txn);
+			return; // the one that decides removes it
 		}
 		store_txn_free(txn);
 		app->leftover = false;

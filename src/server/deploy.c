@@ -247,9 +247,26 @@ static void decide_put(struct deploy *deploy)
 		put_app(deploy, entry, !same);
 }
 
+static void synced(void *arg, const struct store_answer *answer)
+{
+	AUTO_REQUEST struct request *rq = arg;
+	if (answer->result == STORE_OK)
+		begin(rq, decide_put);
+	else
+		reply_problemf(rq, 503, "ask again", "the store cannot say whether the artifact is there: %s", answer->reason);
+}
+
+// An artifact may have come to another server a moment ago, a build's result for example: the store is asked, not only
+// what this server has seen of it.
 void deploy_put(struct request *rq)
 {
-	begin(rq, decide_put);
+	struct store *store = rq->server->store;
+	const struct deployment *wanted = rq->object;
+	AUTO_FREE char *key = xasprintf("v1/artifacts/%s/%s", request_param(rq, "tenant"), wanted->artifact);
+	if (!store_is_shared(store) || store_get(store, key))
+		begin(rq, decide_put);
+	else
+		store_commit(store, store_txn_new(), synced, request_ref(rq));
 }
 
 // ---- plan

@@ -92,15 +92,58 @@ static void with_body(struct http_exchange *x, const char *body, size_t n)
 		rq->route->run(rq);
 }
 
+static void run_route(struct request *rq)
+{
+	if (!access_place(rq) || !request_check_query(rq) || !read_if_match(rq))
+		return;
+	if (rq->route->body_kind == BODY_JSON)
+		http_exchange_read_body(rq->x, rq->route->body_max ? rq->route->body_max : BODY_MAX, with_body);
+	else
+		rq->route->run(rq);
+}
+
+// ---- what the client has seen already, of another server perhaps
+
+static void await_gone(struct request *rq)
+{
+	store_forget(rq->arg);
+	request_unref(rq);
+}
+
+static void awaited(void *arg, const struct store_answer *answer)
+{
+	AUTO_REQUEST struct request *rq = arg;
+	rq->on_gone = NULL;
+	rq->arg = NULL;
+	replica_catch_up(&rq->server->replica);
+	// A store that is not shared and has no such revision was put back to an earlier state: its present one is all
+	// there is.
+	if (answer->result == STORE_OK || answer->result == STORE_INVALID)
+		run_route(rq);
+	else
+		reply_problemf(rq, 503, "ask another server, or again",
+			       "this server has not yet seen what you have: its store is behind");
+}
+
+// True: what the client has seen is not here yet, and is waited for.
+static bool await_revision(struct request *rq)
+{
+	const char *value = http_header_get(&http_exchange_request(rq->x)->headers, "dialtone-revision");
+	uint64_t revision;
+	if (!value || parse_u64(value, INT64_MAX, &revision) < 0 || revision <= store_revision(rq->server->store))
+		return false;
+	struct store_txn *txn = store_txn_new();
+	rq->arg = txn;
+	rq->on_gone = await_gone;
+	store_await(rq->server->store, txn, revision, awaited, request_ref(rq));
+	return true;
+}
+
 void dispatch(struct http_exchange *x, void *server)
 {
 	struct request *rq = request_new(server, x);
 	http_exchange_set_arg(x, rq);
 	http_exchange_on_gone(x, gone);
-	if (!find_route(rq) || !access_check(rq) || !access_place(rq) || !request_check_query(rq) || !read_if_match(rq))
-		return;
-	if (rq->route->body_kind == BODY_JSON)
-		http_exchange_read_body(x, rq->route->body_max ? rq->route->body_max : BODY_MAX, with_body);
-	else
-		rq->route->run(rq);
+	if (find_route(rq) && access_check(rq) && !await_revision(rq))
+		run_route(rq);
 }

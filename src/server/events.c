@@ -9,11 +9,11 @@
 
 #include <assert.h>
 
-enum { EVENTS_PER_TXN = 30, EVENTS_WAITING_MAX = 2000 };
+enum { EVENTS_PER_TXN = 20, REMOVED_MAX = 2, EVENTS_WAITING_MAX = 2000 };
 
-static char *event_key(const char *app_key, uint64_t seq)
+static char *event_key(const struct server *server, const char *app_key, uint64_t seq)
 {
-	return xasprintf("v1/events/%s/%010llu", app_key, (unsigned long long)seq);
+	return xasprintf("v1/events/%s/%010llu%s", app_key, (unsigned long long)seq, server->suffix);
 }
 
 static void find_numbers(struct server *server, const char *app_key, uint64_t *first, uint64_t *next)
@@ -23,26 +23,40 @@ static void find_numbers(struct server *server, const char *app_key, uint64_t *f
 	*next = store_last_number(server->store, prefix) + 1;
 }
 
-static void put(struct store_txn *txn, const char *app_key, struct event *event, uint64_t *first)
+// Removes the event, or events of several servers, of that number.
+static int remove_number(struct server *server, struct store_txn *txn, const char *app_key, uint64_t seq)
+{
+	AUTO_FREE char *prefix = xasprintf("v1/events/%s/%010llu", app_key, (unsigned long long)seq);
+	const struct record *r = NULL;
+	int n = 0;
+	for (; n < REMOVED_MAX && (r = store_next(server->store, prefix, r ? record_key(r) : NULL)); n++)
+		store_txn_delete(txn, record_key(r));
+	return n;
+}
+
+static void put(struct server *server, struct store_txn *txn, const char *app_key, struct event *event, uint64_t *first)
 {
 	if (!event->at_ms)
 		event->at_ms = realtime_ms();
-	AUTO_FREE char *key = event_key(app_key, event->seq);
+	AUTO_FREE char *key = event_key(server, app_key, event->seq);
 	AUTO_FREE char *text = event_text(event);
 	store_txn_put(txn, key, text, strlen(text));
 	// Two at most: what transactions that failed have left is caught up with after the next start.
-	for (int n = 0; n < 2 && *first + EVENTS_MAX <= event->seq; n++) {
-		AUTO_FREE char *old = event_key(app_key, (*first)++);
-		store_txn_delete(txn, old);
-	}
+	for (int n = 0, looked = 0; n < REMOVED_MAX && looked < 2 && *first + EVENTS_MAX <= event->seq; looked++)
+		n += remove_number(server, txn, app_key, (*first)++);
 }
 
 void event_put(struct server *server, struct store_txn *txn, struct app_entry *app, struct event *event)
 {
-	if (!app->next_event)
-		find_numbers(server, app->key, &app->first_event, &app->next_event);
+	// Other servers count too.
+	if (!app->next_event || store_is_shared(server->store)) {
+		uint64_t first, next;
+		find_numbers(server, app->key, &first, &next);
+		app->first_event = first > app->first_event ? first : app->first_event;
+		app->next_event = next > app->next_event ? next : app->next_event;
+	}
 	event->seq = app->next_event++;
-	put(txn, app->key, event, &app->first_event);
+	put(server, txn, app->key, event, &app->first_event);
 }
 
 void event_put_named(struct server *server, struct store_txn *txn, const char *app_key, struct event *event)
@@ -54,13 +68,13 @@ void event_put_named(struct server *server, struct store_txn *txn, const char *a
 	}
 	uint64_t first;
 	find_numbers(server, app_key, &first, &event->seq);
-	put(txn, app_key, event, &first);
+	put(server, txn, app_key, event, &first);
 }
 
 void event_add(struct server *server, struct app_entry *app, const struct event *event)
 {
 	struct control *control = &server->control;
-	if (control->event_count == EVENTS_WAITING_MAX)
+	if (!server_leads(server) || control->event_count == EVENTS_WAITING_MAX)
 		return; // the store is not keeping up; the newest facts are in the app's state anyway
 	control->events = xreallocarray(control->events, control->event_count + 1, sizeof(*control->events));
 	control->event_apps = xreallocarray(control->event_apps, control->event_count + 1, sizeof(char *));
@@ -90,7 +104,7 @@ static void flush_some(struct server *server, uint32_t from, uint32_t to)
 		free(control->event_apps[i]);
 	}
 	if (store_txn_ops(txn))
-		store_commit(server->store, txn, written, NULL);
+		server_commit_leading(server, txn, written, NULL);
 	else
 		store_txn_free(txn);
 }
@@ -101,6 +115,16 @@ void events_flush(struct server *server)
 	for (uint32_t i = 0; i < control->event_count; i += EVENTS_PER_TXN) {
 		uint32_t to = i + EVENTS_PER_TXN;
 		flush_some(server, i, to < control->event_count ? to : control->event_count);
+	}
+	control->event_count = 0;
+}
+
+void events_drop(struct server *server)
+{
+	struct control *control = &server->control;
+	for (uint32_t i = 0; i < control->event_count; i++) {
+		event_clear(&control->events[i]);
+		free(control->event_apps[i]);
 	}
 	control->event_count = 0;
 }

@@ -14,6 +14,8 @@ struct node_link {
 	uint32_t removed_count;
 	uint64_t heard_ms; // loop time of the last report; 0: never
 	bool heard_full;   // since this process started
+	bool behind;       // a placement came after the report of it may have: everything is to be said again
+	uint64_t asked_ms; // loop time at which that was last asked for
 	char *boot;
 	uint64_t seq;
 	bool writing;          // its record is being written

@@ -9,6 +9,8 @@
 #include "server/route.h"
 #include "server/views.h"
 
+enum { REPORTS_MS = 5000 }; // without one: not connected
+
 static void forget_removed(struct node_link *link)
 {
 	for (uint32_t i = 0; i < link->removed_count; i++)
@@ -46,9 +48,20 @@ void node_link_removed(struct node_link *link, const struct placement_entry *p)
 	link->dirty = true;
 }
 
-bool node_is_connected(const struct node_entry *node)
+bool node_is_connected(struct server *server, const struct node_entry *node)
 {
-	return node->link.stream.rq;
+	const struct node_link *link = &node->link;
+	if (server_leads(server))
+		return link->stream.rq;
+	return link->heard_ms && loop_now_ms(server->loop) < link->heard_ms + REPORTS_MS;
+}
+
+void nodes_end(struct server *server)
+{
+	size_t at = 0;
+	void *value;
+	while (map_next(&server->replica.nodes, &at, NULL, &value))
+		stream_close(&((struct node_entry *)value)->link.stream);
 }
 
 // ---- assignments
@@ -131,7 +144,7 @@ static struct node_entry *named_node(struct request *rq)
 void nodes_stream(struct request *rq)
 {
 	struct node_entry *node = named_node(rq);
-	if (!node)
+	if (!node || !lead_required(rq))
 		return;
 	struct node_link *link = &node->link;
 	stream_close(&link->stream);
@@ -149,7 +162,7 @@ void nodes_stream(struct request *rq)
 
 // ---- listing
 
-static json_t *node_json(struct node_entry *node)
+static json_t *node_json(struct server *server, struct node_entry *node)
 {
 	const struct node_link *link = &node->link;
 	struct node_view view = {
@@ -164,7 +177,7 @@ static json_t *node_json(struct node_entry *node)
 		.used = link->used,
 		.problems = link->problems,
 		.problem_count = link->problem_count,
-		.connected = node_is_connected(node),
+		.connected = node_is_connected(server, node),
 	};
 	struct placement_entry *p;
 	LIST_EACH(p, &node->placements, of_node)
@@ -196,6 +209,6 @@ void nodes_list(struct request *rq)
 	json_t *items = json_array();
 	size_t i = 0;
 	for (; i < n && i < page.limit; i++)
-		json_array_append_new(items, node_json(sorted[i]));
+		json_array_append_new(items, node_json(rq->server, sorted[i]));
 	list_answer_names(rq, items, i < n ? sorted[i - 1]->name : NULL);
 }

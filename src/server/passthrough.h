@@ -9,9 +9,10 @@ void passthrough_logs(struct request *rq); // GET apps/{app}/logs
 void passthrough_run(struct request *rq);  // POST apps/{app}/run
 void passthrough_exec(struct request *rq); // POST apps/{app}/instances/{instance}/exec
 
-// Calls the agent and gives its answer on to rq as it comes. on_event (may be NULL) sees each event of a good answer
-// first; arg is freed by free_arg (may be NULL) when it is over. body may be NULL.
+// Calls the agent, or a server, and gives its answer on to rq as it comes. on_event (may be NULL) sees each event of a
+// good answer first; arg is freed by free_arg (may be NULL) when it is over. body may be NULL.
 struct relay_spec {
+	struct http_client *peer; // NULL: the agent; otherwise a server, which is asked in the name of who asks here
 	const char *method, *target;
 	const json_t *body;
 	void (*on_event)(struct request *rq, const struct sse_event *event, void *arg);

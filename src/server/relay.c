@@ -2,6 +2,7 @@
 #include "base/str.h"
 #include "server/core.h"
 #include "server/passthrough.h"
+#include "server/peers.h"
 
 enum { EVENT_MAX = 4 << 20, PROBLEM_MAX = 64 << 10, HEAD_TIMEOUT_MS = 30000 };
 
@@ -97,7 +98,9 @@ static void on_end(struct http_call *call, const struct err *err)
 	struct relay *relay = http_call_arg(call);
 	struct request *rq = relay->rq;
 	relay->call = NULL;
-	if (relay->status != 200)
+	if (relay->spec.peer && err && relay->status != 200)
+		reply_problemf(rq, 503, "ask again", "the server that has it could not be asked: %s", err->text);
+	else if (relay->status != 200)
 		reply_of_agent(rq, relay->status, &relay->problem, err);
 	else if (err)
 		http_respond_abort(rq->x);
@@ -114,13 +117,21 @@ void relay_start(struct request *rq, const struct relay_spec *spec)
 	rq->on_gone = client_gone;
 	http_exchange_on_drain(rq->x, drained);
 	AUTO_FREE char *body = spec->body ? json_to_text(spec->body) : NULL;
-	static const struct http_header json_type = { "Content-Type", "application/json" };
+	struct http_header headers[3];
+	size_t n = 0;
+	if (body)
+		headers[n++] = (struct http_header){ "Content-Type", "application/json" };
+	if (spec->peer) {
+		const char *token = http_header_get(&http_exchange_request(rq->x)->headers, "authorization");
+		headers[n++] = (struct http_header){ "Authorization", token };
+		headers[n++] = (struct http_header){ RELAYED, rq->server->name };
+	}
 	struct http_call_spec call = {
 		.method = spec->method,
 		.target = spec->target,
-		.host = "agent",
-		.headers = body ? &json_type : NULL,
-		.n_headers = body ? 1 : 0,
+		.host = spec->peer ? NULL : "agent",
+		.headers = headers,
+		.n_headers = n,
 		.body = body,
 		.body_len = body ? strlen(body) : 0,
 		.head_timeout_ms = HEAD_TIMEOUT_MS,
@@ -129,5 +140,5 @@ void relay_start(struct request *rq, const struct relay_spec *spec)
 		.on_end = on_end,
 		.arg = relay,
 	};
-	relay->call = http_client_call(rq->server->agent, &call);
+	relay->call = http_client_call(spec->peer ? spec->peer : rq->server->agent, &call);
 }

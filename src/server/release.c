@@ -274,7 +274,7 @@ void release_note_up(struct server *server, struct app_entry *app)
 	struct store_txn *txn = store_txn_new();
 	store_txn_if_exists(txn, key);
 	store_txn_put(txn, key, text, strlen(text));
-	store_commit(server->store, txn, noted, NULL);
+	server_commit_leading(server, txn, noted, NULL);
 }
 
 static json_t *item(const struct record *record, const void *arg)

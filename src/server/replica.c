@@ -212,6 +212,8 @@ static struct placement_entry *placement_entry(struct replica *replica, const st
 	p->app = app_entry(replica, key);
 	p->node = replica_node(replica, record->node);
 	p->unknown = replica->loading && !p->node->link.heard_full;
+	// Its agent heard of it from another server, perhaps before this one did, and what it reported was passed over.
+	p->node->link.behind |= !server_leads(replica->server);
 	list_append(&p->app->placements, &p->of_app);
 	list_append(&p->node->placements, &p->of_node);
 	map_set(&replica->placements, record->instance, p);
@@ -258,6 +260,26 @@ static void apply_token(struct replica *replica, const struct record *record, co
 	free(old);
 }
 
+// Releases never change, but for this.
+static void apply_release(struct replica *replica, const struct record *record, const char *rest)
+{
+	const char *number = strrchr(rest, '/');
+	AUTO_FREE char *key = number ? xstrndup(rest, (size_t)(number - rest)) : NULL;
+	struct app_entry *app = key ? map_get(&replica->apps, key) : NULL;
+	char name[16];
+	snprintf(name, sizeof(name), "%lu", number ? strtoul(number + 1, NULL, 10) : 0);
+	struct release *known = app ? map_get(&app->releases, name) : NULL, release = {};
+	if (!known || record->deleted || release_parse_text(record_value(record), record->value_len, &release, NULL) < 0)
+		return;
+	known->came_up |= release.came_up;
+	release_clear(&release);
+}
+
+static void apply_server(struct replica *replica, const struct record *record UNUSED, const char *name UNUSED)
+{
+	lead_wake(replica->server);
+}
+
 static const struct kind {
 	const char *prefix;
 	void (*apply)(struct replica *replica, const struct record *record, const char *rest);
@@ -265,6 +287,8 @@ static const struct kind {
 	{ "v1/tenants/", apply_tenant }, { "v1/environments/", apply_environment },
 	{ "v1/tokens/", apply_token },   { "v1/nodes/", apply_node },
 	{ "v1/apps/", apply_app },       { "v1/placements/", apply_placement },
+	{ "v1/releases/", apply_release }, { "v1/servers/", apply_server },
+	{ "v1/leader", apply_server },
 };
 
 static void apply(struct replica *replica, const struct record *record)

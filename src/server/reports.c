@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <signal.h>
 
+enum { BEHIND_MS = 1000 };
+
 // ---- the node's record
 
 // Free space comes and goes with what others write, and is measured anew by each agent: a sixteenth is no other disk.
@@ -44,7 +46,7 @@ static void record_written(void *arg, const struct store_answer *answer)
 // Writes what is new about the machine. The state stays the comparator's.
 static void write_record(struct request *rq, struct node_entry *node, const struct report *report)
 {
-	if (node->link.writing || record_is_current(node, report))
+	if (node->link.writing || record_is_current(node, report) || !server_leads(rq->server))
 		return;
 	const struct node_report *said = &report->node;
 	struct node record = {
@@ -65,7 +67,7 @@ static void write_record(struct request *rq, struct node_entry *node, const stru
 	store_txn_put(txn, key, text, strlen(text));
 	audit_add(rq, txn, key, node->exists ? "the node reports another boot or capacity" : "the node is new");
 	node->link.writing = true;
-	store_commit(rq->server->store, txn, record_written, request_ref(rq));
+	server_commit_leading(rq->server, txn, record_written, request_ref(rq));
 }
 
 // ---- instances
@@ -73,7 +75,8 @@ static void write_record(struct request *rq, struct node_entry *node, const stru
 static void crashed(struct server *server, struct placement_entry *p, const struct instance_report *now)
 {
 	const struct exit_status *exit = now->exit;
-	if (!exit || p->record.want == WANT_STOP || now->state == INSTANCE_STOPPING || now->state == INSTANCE_STOPPED)
+	if (!exit || !server_leads(server) || p->record.want == WANT_STOP || now->state == INSTANCE_STOPPING ||
+	    now->state == INSTANCE_STOPPED)
 		return;
 	bool is_new = p->heard ? !p->actual.exit || p->actual.exit->at_ms != exit->at_ms
 			       : !event_is_known(server, p->app, "crashed", p->record.instance, exit->at_ms);
@@ -129,8 +132,9 @@ static void stopped(struct server *server, struct placement_entry *p, const stru
 
 static void cannot_start(struct server *server, struct placement_entry *p, const struct instance_report *now)
 {
-	if (now->state != INSTANCE_FAILED || (p->heard && p->actual.state == INSTANCE_FAILED) ||
-	    !placement_is_of(p, p->app) || event_is_known(server, p->app, "failed", p->record.instance, 0))
+	if (now->state != INSTANCE_FAILED || !server_leads(server) ||
+	    (p->heard && p->actual.state == INSTANCE_FAILED) || !placement_is_of(p, p->app) ||
+	    event_is_known(server, p->app, "failed", p->record.instance, 0))
 		return;
 	struct placement_entry view = { .record = p->record, .heard = true, .actual = *now };
 	AUTO_FREE char *message = instance_cause(&view);
@@ -142,6 +146,22 @@ static void cannot_start(struct server *server, struct placement_entry *p, const
 			       .node = p->record.node,
 			       .release = p->record.release };
 	event_add(server, p->app, &event);
+}
+
+// What was reported while no server decided: as heard for the first time, so that no event is written twice.
+void reports_catch_up(struct server *server)
+{
+	size_t at = 0;
+	void *value;
+	while (map_next(&server->replica.placements, &at, NULL, &value)) {
+		struct placement_entry *p = value;
+		if (!p->heard)
+			continue;
+		p->heard = false;
+		crashed(server, p, &p->actual);
+		cannot_start(server, p, &p->actual);
+		p->heard = true;
+	}
 }
 
 static void take_instance(struct server *server, struct node_entry *node, struct instance_report *now)
@@ -205,6 +225,7 @@ static void note_node(struct request *rq, struct node_entry *node, struct report
 	if (node->node.state == NODE_LOST || (report->full && !link->heard_full))
 		control_wake(rq->server, CONTROL_ROUTES);
 	link->heard_full |= report->full;
+	link->behind &= !report->full;
 }
 
 // Those of the apps with old logs there that exist no longer: their logs may go.
@@ -218,6 +239,18 @@ static json_t *gone_apps(const struct server *server, const struct report *repor
 			json_array_append_new(gone, json_string(past->app_uid));
 	}
 	return gone;
+}
+
+// Whether the agent is to say everything; what only this server is behind with, once a second.
+static bool wants_full(struct server *server, struct node_link *link)
+{
+	uint64_t now = loop_now_ms(server->loop);
+	if (!link->heard_full)
+		return true;
+	if (!link->behind || now < link->asked_ms + BEHIND_MS)
+		return false;
+	link->asked_ms = now;
+	return true;
 }
 
 void nodes_report(struct request *rq)
@@ -239,6 +272,7 @@ void nodes_report(struct request *rq)
 			take_instance(rq->server, node, &report->instances[i]);
 		note_node(rq, node, report);
 	}
-	json_t *gone = gone_apps(rq->server, report);
-	reply_json(rq, 200, json_pack("{s:b, s:o}", "full", !node->link.heard_full, "gone", gone));
+	// What a server that may be behind does not know may be new.
+	json_t *gone = server_leads(rq->server) ? gone_apps(rq->server, report) : json_array();
+	reply_json(rq, 200, json_pack("{s:b, s:o}", "full", wants_full(rq->server, &node->link), "gone", gone));
 }

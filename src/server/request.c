@@ -138,8 +138,19 @@ static bool may_answer(struct request *rq)
 	return true;
 }
 
+// What the one who asked for a change sends along with what he asks next, of any server: he sees what he wrote.
+static void say_revision(struct request *rq)
+{
+	if (!rq->route || !(rq->route->flags & ROUTE_CHANGES))
+		return;
+	char text[24];
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)store_revision(rq->server->store));
+	http_exchange_set_header(rq->x, "Dialtone-Revision", text);
+}
+
 static void respond(struct request *rq, unsigned status, const char *type, json_t *body)
 {
+	say_revision(rq);
 	AUTO_FREE char *text = json_to_text(body);
 	json_decref(body);
 	http_respond(rq->x, status, type, text, strlen(text));
@@ -166,8 +177,10 @@ void reply_json_etag(struct request *rq, unsigned status, uint64_t etag, json_t 
 
 void reply_empty(struct request *rq, unsigned status)
 {
-	if (may_answer(rq))
-		http_respond(rq->x, status, NULL, NULL, 0);
+	if (!may_answer(rq))
+		return;
+	say_revision(rq);
+	http_respond(rq->x, status, NULL, NULL, 0);
 }
 
 void reply_problem_with(struct request *rq, unsigned status, const char *field, const struct err *err, json_t *body)

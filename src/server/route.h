@@ -15,6 +15,7 @@ enum route_flags {
 	ROUTE_LENIENT = 1 << 3,  // the body comes from another version of the platform: unknown keys are passed over
 	ROUTE_MAY_KEEP = 1 << 4, // answers 200 when nothing differs
 	ROUTE_RESUMES = 1 << 5,  // honours Last-Event-ID
+	ROUTE_UNPROVEN = 1 << 6, // under TLS, a node's token is enough: no certificate needed
 };
 
 struct route_query {

@@ -1,19 +1,18 @@
 #include "server/routers.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "server/core.h"
 #include "server/route.h"
 #include "server/route_table.h"
 
+enum { VERSION_BITS = 24 }; // tables one server publishes in its time
+
 void routers_open(struct server *server)
 {
 	struct routers *routers = &server->routers;
 	*routers = (struct routers){ .started_ms = loop_now_ms(server->loop) };
 	list_init(&routers->all);
-	// Above whatever an earlier process published, without writing it down.
-	routers->version = realtime_ms() * 1000;
 }
 
 static void forget_busy(struct router *router)
@@ -42,6 +41,23 @@ void routers_close(struct server *server)
 	LIST_EACH(router, &server->routers.all, link)
 		router_free(router);
 	free(server->routers.text);
+}
+
+void routers_begin(struct server *server, uint64_t term)
+{
+	struct routers *routers = &server->routers;
+	routers->started_ms = loop_now_ms(server->loop);
+	// Above whatever an earlier one published, without writing it down.
+	routers->version = term << VERSION_BITS;
+	routers->published = false;
+}
+
+void routers_end(struct server *server)
+{
+	struct router *router;
+	LIST_EACH(router, &server->routers.all, link)
+		router_free(router);
+	server->routers.published = false;
 }
 
 static struct router *router_find(struct server *server, const char *name)
@@ -178,6 +194,8 @@ void routers_stream(struct request *rq)
 			       name);
 		return;
 	}
+	if (!lead_required(rq))
+		return;
 	struct router *router = router_find(rq->server, name);
 	stream_close(&router->stream);
 	if (!stream_open(&router->stream, rq, room, closed))
@@ -192,9 +210,12 @@ void routers_stream(struct request *rq)
 
 void routers_ack(struct request *rq)
 {
+	if (!lead_required(rq))
+		return;
 	struct router *router = router_find(rq->server, request_param(rq, "router"));
 	struct route_ack *ack = rq->object;
-	router->acked = ack->version;
+	// A table of another server's time says nothing of those of this one.
+	router->acked = ack->version <= rq->server->routers.version ? ack->version : 0;
 	forget_busy(router);
 	router->busy = TAKE_PTR(ack->busy);
 	router->busy_count = ack->busy_count;

@@ -31,6 +31,8 @@ struct routers {
 
 void routers_open(struct server *server);
 void routers_close(struct server *server);
+void routers_begin(struct server *server, uint64_t term); // this server decides: tables are made anew
+void routers_end(struct server *server);                  // another one does: all streams end
 
 // Makes the table anew and sends it if it differs. Returns how many ms to wait before it may be tried again, 0: done.
 uint64_t routers_publish(struct server *server);

@@ -1,9 +1,11 @@
 #include "server/artifacts.h"
 #include "server/audit.h"
+#include "server/authority.h"
 #include "server/builds.h"
 #include "server/deploy.h"
 #include "server/env.h"
 #include "server/events.h"
+#include "server/lead.h"
 #include "server/list.h"
 #include "server/nodes.h"
 #include "server/openapi.h"
@@ -13,6 +15,8 @@
 #include "server/route.h"
 #include "server/routers.h"
 #include "server/status.h"
+#include "server/store_api.h"
+#include "server/store_switch.h"
 #include "server/views.h"
 #include "server/watch.h"
 #include "server/why.h"
@@ -39,6 +43,11 @@
 #define MISSING_SCHEMA OBJECT_SCHEMA(LIST_SCHEMA("missing"))
 #define STORED_SCHEMA OBJECT_SCHEMA("\"stored\":{\"type\":\"integer\"}")
 #define HEARD_SCHEMA OBJECT_SCHEMA("\"full\":{\"type\":\"boolean\"}," LIST_SCHEMA("gone"))
+#define TEXT_SCHEMA(name_) "\"" name_ "\":{\"type\":\"string\"}"
+#define AUTHORITY_SCHEMA OBJECT_SCHEMA(TEXT_SCHEMA("platform") "," TEXT_SCHEMA("certificate") "," TEXT_SCHEMA("fingerprint"))
+#define CERTIFICATE_SCHEMA                                                                                             \
+	OBJECT_SCHEMA(TEXT_SCHEMA("certificate") "," TEXT_SCHEMA("authority") ",\"until_ms\":{\"type\":\"integer\"}")
+#define FROZEN_SCHEMA OBJECT_SCHEMA("\"epoch\":{\"type\":\"string\"},\"revision\":{\"type\":\"integer\"}")
 #define HEALTH_SCHEMA OBJECT_SCHEMA("\"status\":{\"type\":\"string\"}")
 
 // An empty object, or no body at all.
@@ -126,9 +135,26 @@ const struct route routes[] = {
 	{ "GET", "/v1/runtimes", READS, MANY(runtime_view_fields), .summary = "List runtimes", .run = status_runtimes },
 	{ "GET", "/v1/status", READS, ONE(status_view_fields), .summary = "Show the platform as a whole",
 	  .run = status_get },
+	{ "GET", "/v1/store", READS, ONE(store_info_fields), .summary = "Show the store: its size, members, warnings",
+	  .run = store_api_get },
+	{ "GET", "/v1/store/backup", READS, .answer = ANSWER_BYTES, .answer_type = "application/octet-stream",
+	  .summary = "Read everything the store holds, secrets too, at one revision", .run = store_api_backup },
+	{ "POST", "/v1/store/compact", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, .status = 200, TAKES_NOTHING,
+	  ONE(store_info_fields), .summary = "Remove what is superseded", .run = store_api_compact },
+	{ "POST", "/v1/store/freeze", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, .status = 200,
+	  TAKES(store_freeze_fields), .answer = ANSWER_JSON, .answer_schema = FROZEN_SCHEMA,
+	  .summary = "Take no changes for a while, so that the store can be moved", .run = store_freeze },
+	{ "POST", "/v1/store/thaw", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, .status = 204, TAKES_NOTHING,
+	  .summary = "Take changes again", .run = store_thaw },
+	{ "POST", "/v1/store/switch", .access = ACCESS_OPERATOR, .flags = ROUTE_CHANGES, .status = 204,
+	  TAKES(store_choice_fields), .summary = "Start again on another store, which holds what this one does",
+	  .run = store_switch },
 	{ "GET", "/v1/audit", READS, MANY(audit_view_fields), .queries = list_queries,
 	  .summary = "List the audit trail, newest first", .run = audit_list },
 
+	{ "GET", "/v1/servers/watch", .access = ACCESS_NODE, .status = 200, .answer = ANSWER_EVENTS,
+	  .of = &servers_told_fields, .summary = "Follow which servers there are, and which one decides",
+	  .run = servers_stream },
 	{ "GET", "/v1/nodes/{node}/assignments", .access = ACCESS_NODE, .status = 200, .answer = ANSWER_EVENTS,
 	  .of = &assignments_fields, .summary = "Agents: follow what the node is to run", .run = nodes_stream },
 	{ "POST", "/v1/nodes/{node}/report", .access = ACCESS_NODE, .flags = ROUTE_LENIENT, .status = 200,
@@ -139,6 +165,13 @@ const struct route routes[] = {
 	{ "POST", "/v1/routers/{router}/ack", .access = ACCESS_NODE, .flags = ROUTE_LENIENT, .status = 204,
 	  TAKES(route_ack_fields), .summary = "Routers: say which table serves, and which instances are busy",
 	  .run = routers_ack },
+
+	{ "GET", "/v1/authority", .access = ACCESS_ANYONE, .status = 200, .answer = ANSWER_JSON,
+	  .answer_schema = AUTHORITY_SCHEMA, .summary = "Show the certificate of the platform's authority",
+	  .run = authority_get },
+	{ "POST", "/v1/certificates", .access = ACCESS_NODE, .flags = ROUTE_UNPROVEN, .status = 200,
+	  TAKES(certificate_request_fields), .answer = ANSWER_JSON, .answer_schema = CERTIFICATE_SCHEMA,
+	  .summary = "Agents and routers: get a certificate for their machine, good for a day", .run = certificates_post },
 
 	{ "GET", "/v1/openapi.json", .access = ACCESS_ANYONE, .status = 200, .answer = ANSWER_JSON,
 	  .summary = "Show this document", .run = openapi_get },

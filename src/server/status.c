@@ -8,8 +8,11 @@
 #include "server/nodes.h"
 #include "server/views.h"
 #include "server/work.h"
+#include "store/etcd.h"
 
 #include <errno.h>
+
+enum { MEMBERS_MAX = 100 };
 
 void status_livez(struct request *rq)
 {
@@ -23,7 +26,7 @@ static unsigned heard_nodes(const struct server *server)
 	void *value;
 	while (map_next(&server->replica.nodes, &at, NULL, &value)) {
 		const struct node_entry *node = value;
-		n += node->exists && node->link.heard_full && node_is_connected(node);
+		n += node->exists && node->link.heard_full && node_is_connected((struct server *)server, node);
 	}
 	return n;
 }
@@ -36,7 +39,7 @@ void status_readyz(struct request *rq)
 	json_t *missing = json_array();
 	if (!heard_nodes(server))
 		json_array_append_new(missing, json_string("no node agent has reported"));
-	if (!routers_connected(server))
+	if (server_leads(server) && !routers_connected(server))
 		json_array_append_new(missing, json_string("no router is connected"));
 	if (!json_array_size(missing)) {
 		json_decref(missing);
@@ -75,6 +78,26 @@ static unsigned count_apps(const struct server *server, unsigned *wanted, unsign
 	return apps;
 }
 
+// "etcd://A,B,C" as a list; pieces is the text that it points into.
+static uint32_t split_members(char *pieces, char *ret[MEMBERS_MAX])
+{
+	uint32_t n = 0;
+	for (char *member; n < MEMBERS_MAX && (member = strsep(&pieces, ","));)
+		ret[n++] = member;
+	return n;
+}
+
+static void note_shared(struct server *server, struct store_view *view)
+{
+	struct store_etcd_stats etcd;
+	struct store_stats stats;
+	store_etcd_stats(server->store, &etcd);
+	store_stats(server->store, &stats);
+	view->member = etcd.member;
+	view->version = etcd.version;
+	view->waiting = stats.waiting;
+}
+
 void status_get(struct request *rq)
 {
 	struct server *server = rq->server;
@@ -83,16 +106,34 @@ void status_get(struct request *rq)
 	unsigned wanted = 0, ready = 0, apps = count_apps(server, &wanted, &ready);
 	struct store_stats stats;
 	store_stats(server->store, &stats);
-	const struct status_view view = {
+	const char *url =
+		platform->store && str_starts(platform->store, "etcd://") ? platform->store + strlen("etcd://") : "";
+	AUTO_FREE char *pieces = xstrdup(url);
+	char *members[MEMBERS_MAX];
+	struct servers_told told;
+	lead_list(server, &told);
+	struct status_view view = {
 		.platform = { platform->id, platform->domain, platform->http, platform->api, DIALTONE_VERSION },
 		.nodes = heard_nodes(server),
 		.routers = count_routers(server),
 		.apps = apps,
 		.instances = { wanted, ready },
-		.store = { server->driver, stats.revision, stats.records, stats.full },
+		.store = { .driver = server->driver,
+			   .revision = stats.revision,
+			   .records = stats.records,
+			   .full = stats.full },
+		.server = server->name,
+		.servers = told.servers,
+		.server_count = told.server_count,
 		.settled = server->control.settled,
 	};
+	if (store_is_shared(server->store)) {
+		view.store.members = members;
+		view.store.member_count = split_members(pieces, members);
+		note_shared(server, &view.store);
+	}
 	reply_json(rq, 200, status_view_write(&view));
+	servers_told_clear(&told);
 }
 
 // ---- stacks and runtimes: files, so read on the pool

@@ -139,7 +139,7 @@ static void begin_files(struct round *round)
 
 static void delete_batch(struct round *round)
 {
-	if (round->at == round->n_old) {
+	if (round->at == round->n_old || !server_leads(round->server)) { // on others: files only
 		begin_files(round);
 		return;
 	}
@@ -149,7 +149,7 @@ static void delete_batch(struct round *round)
 		store_txn_if_revision(txn, record_key(r), r->mod_revision);
 		store_txn_delete(txn, record_key(r));
 	}
-	store_commit(round->server->store, txn, batch_deleted, round);
+	server_commit_leading(round->server, txn, batch_deleted, round);
 }
 
 static void found_old(void *arg)

@@ -176,6 +176,10 @@ static const struct field store_items[] = {
 	U64(store_view, revision),
 	U64(store_view, records),
 	FIELD(store_view, full, FIELD_BOOL, OPTIONAL, 0, 1, .about = "its disk: nothing can be changed"),
+	FIELD_LIST(store_view, members, member_count, FIELD_ARRAY, OPTIONAL | HIDDEN, 100, .of = &word_fields),
+	FIELD(store_view, member, FIELD_TEXT, OPTIONAL | HIDDEN, 0, 256, .about = "the one in use"),
+	FIELD(store_view, version, FIELD_TEXT, OPTIONAL | HIDDEN, 0, 64, .about = "of that member"),
+	FIELD(store_view, waiting, FIELD_U64, OPTIONAL | HIDDEN, 0, INT64_MAX, .about = "changes without an answer yet"),
 };
 static const struct fields store_fields = FIELDS(store_view, store_items, "Store");
 
@@ -186,6 +190,8 @@ static const struct field status_items[] = {
 	U32(status_view, apps),
 	OBJECT(status_view, instances, &totals_fields),
 	OBJECT(status_view, store, &store_fields),
+	FIELD(status_view, server, FIELD_TEXT, OPTIONAL, 0, 64, .about = "name of the one that answers"),
+	FIELD_LIST(status_view, servers, server_count, FIELD_ARRAY, OPTIONAL, 1000, .of = &server_info_fields),
 	FIELD(status_view, settled, FIELD_BOOL, OPTIONAL, 0, 1, .about = "since its start it has heard enough to act"),
 };
 const struct fields status_view_fields = FIELDS(status_view, status_items, "Status");

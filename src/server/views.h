@@ -140,12 +140,20 @@ struct store_view {
 	const char *driver;
 	uint64_t revision, records;
 	bool full;
+	// Of a shared one.
+	char **members; // addresses
+	uint32_t member_count;
+	const char *member, *version; // in use now; what it says it is
+	uint64_t waiting;             // transactions without an answer yet
 };
 struct status_view {
 	struct platform_view platform;
 	uint32_t nodes, routers, apps;
 	struct totals_view instances;
 	struct store_view store;
+	const char *server; // the one that answers
+	struct server_info *servers;
+	uint32_t server_count;
 	bool settled;
 };
 FIELDS_OBJECT(status_view)

@@ -116,7 +116,7 @@ static bool any_agent(struct server *server)
 	size_t at = 0;
 	void *node;
 	while (map_next(&server->replica.nodes, &at, NULL, &node))
-		if (node_is_connected(node))
+		if (node_is_connected(server, node))
 			return true;
 	return false;
 }

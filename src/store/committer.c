@@ -111,6 +111,20 @@ static void evaluate(struct committer *c, struct batch *batch, struct overlay *o
 	}
 }
 
+static bool has_puts(const struct store_txn *txn)
+{
+	for (size_t i = 0; i < txn->n_ops; i++)
+		if (!txn->ops[i]->deleted)
+			return true;
+	return false;
+}
+
+// On a full disk, what puts something does not share a batch with what does not.
+static bool fits_batch(const struct committer *c, const struct batch *batch, const struct store_txn *txn)
+{
+	return !c->full || list_empty(&batch->txns) || has_puts(txn) == batch->puts;
+}
+
 static struct batch *collect(struct committer *c)
 {
 	struct batch *batch = xcalloc(1, sizeof(*batch));
@@ -120,10 +134,13 @@ static struct batch *collect(struct committer *c)
 	list_init(&batch->txns);
 	for (size_t n = 0; n < BATCH_TXNS && bytes < BATCH_BYTES && !list_empty(&c->queue); n++) {
 		struct store_txn *txn = LIST_ENTRY(c->queue.next, struct store_txn, link);
+		if (!fits_batch(c, batch, txn))
+			break;
 		list_remove(&txn->link);
 		list_append(&batch->txns, &txn->link);
 		c->waiting--;
 		c->waiting_bytes -= txn->bytes;
+		batch->puts |= has_puts(txn);
 		bytes += txn->bytes;
 		evaluate(c, batch, &overlay, txn, &revision);
 	}
@@ -138,12 +155,14 @@ static struct batch *compaction(struct committer *c)
 {
 	if (!c->compacts || c->compact_later)
 		return NULL;
-	uint64_t limit = store_history_limit(&c->history);
+	// On a full disk all of it, at once: what is removed makes room.
+	bool all = c->full || c->compact_all;
+	uint64_t limit = all ? c->store.replica.revision : store_history_limit(&c->history);
 	struct past_row past[BATCH_PAST];
 	size_t n = store_history_oldest(&c->history, limit, BATCH_PAST, past);
 	if (!n)
-		c->compact_rest = false;
-	if (!n || (n < BATCH_PAST && (!c->compact_rest || !list_empty(&c->queue))))
+		c->compact_rest = c->compact_all = false;
+	if (!n || (!all && n < BATCH_PAST && (!c->compact_rest || !list_empty(&c->queue))))
 		return NULL;
 	struct batch *batch = xcalloc(1, sizeof(*batch));
 	list_init(&batch->txns);
@@ -225,7 +244,7 @@ static const char *reason_of(const struct batch *batch)
 	case STORE_OK:
 		return "";
 	case STORE_NO_SPACE:
-		return "no space left on the store's disk; make room, then try again";
+		return "no space left on the store's disk: only deletes are possible; make room, then try again";
 	case STORE_UNKNOWN:
 		return "the store failed while this was being written: it may or may not be applied";
 	default:
@@ -254,6 +273,26 @@ static void answer(struct committer *c, struct batch *batch)
 	c->answering = false;
 }
 
+// What only deletes is written without the puts that found no room.
+static void take_back(struct committer *c, struct batch *batch)
+{
+	for (struct list *at = batch->txns.prev, *before; at != &batch->txns; at = before) {
+		struct store_txn *txn = LIST_ENTRY(at, struct store_txn, link);
+		bool judged = txn->result == STORE_OK || txn->result == STORE_CONFLICT;
+		before = at->prev;
+		if (!judged || has_puts(txn))
+			continue;
+		record_unref(TAKE_PTR(txn->found));
+		txn->result = STORE_OK;
+		txn->reason = "";
+		txn->revision = txn->failed_compare = 0;
+		c->waiting++;
+		c->waiting_bytes += txn->bytes;
+		list_remove(&txn->link);
+		list_prepend(&c->queue, &txn->link);
+	}
+}
+
 static void publish(struct committer *c, struct batch *batch)
 {
 	for (size_t i = 0; i < batch->n_rows; i++)
@@ -267,8 +306,13 @@ void committer_written(struct committer *c, struct batch *batch)
 {
 	assert(batch == c->writing);
 	c->writing = NULL;
-	if (batch->n_rows || batch->n_past)
+	bool wrote = batch->n_rows || batch->n_past;
+	if (wrote && (batch->result == STORE_NO_SPACE || batch->puts))
 		c->full = batch->result == STORE_NO_SPACE;
+	if (wrote)
+		c->ballast = batch->ballast;
+	if (batch->result == STORE_NO_SPACE && batch->puts)
+		take_back(c, batch);
 	c->compact_later = batch->n_past && !batch->applied;
 	if (batch->applied)
 		publish(c, batch);
@@ -336,6 +380,14 @@ void committer_lease_end(struct store *store, struct store_hold *hold)
 	hold->lease = 0;
 }
 
+void committer_compact(struct store *store)
+{
+	struct committer *c = CONTAINER_OF(store, struct committer, store);
+	c->compact_all = true;
+	c->compact_later = false;
+	wake_if_needed(c);
+}
+
 void committer_stats(const struct store *store, struct store_stats *stats)
 {
 	const struct committer *c = CONTAINER_OF(store, struct committer, store);
@@ -350,6 +402,8 @@ void committer_stats(const struct store *store, struct store_stats *stats)
 			stats->waiting++;
 	}
 	stats->full = c->full;
+	stats->ballast = c->ballast;
+	stats->history_bytes = c->history.bytes;
 }
 
 void committer_close(struct committer *c)

@@ -23,6 +23,7 @@ struct batch {
 	struct record **rows; // references; numbered, in order of revision and index
 	uint8_t *row_ops;     // for each: how many rows its revision has
 	size_t n_rows, room;
+	bool puts;           // some of its transactions put something
 	uint64_t compact_to; // != 0: remove `past` and remember that history up to here is gone
 	struct past_row past[BATCH_PAST];
 	size_t n_past;
@@ -31,6 +32,7 @@ struct batch {
 	enum store_result result; // STORE_OK, STORE_NOT_APPLIED, STORE_NO_SPACE or STORE_UNKNOWN
 	bool applied;             // the rows are in; goes with STORE_OK, and with STORE_UNKNOWN where that is simulated
 	bool broken;              // the store can promise nothing more: err says why
+	uint64_t ballast;         // bytes still held back
 	struct err err;
 };
 
@@ -51,10 +53,12 @@ struct committer {
 	struct history history;
 	bool compacts;      // has a log to be kept short
 	bool compact_rest;  // also the last few rows: some time has passed
+	bool compact_all;   // of the history
 	bool compact_later; // it failed; a batch goes first
 	uint64_t compacted;
 	uint64_t operation; // id of the next transaction
 	uint64_t transactions, commits;
+	uint64_t ballast; // bytes held back
 	bool full, failed, answering;
 	char epoch[UID_SIZE];
 };
@@ -72,6 +76,7 @@ void committer_await(struct store *store, struct store_txn *txn, uint64_t revisi
 const char *committer_epoch(const struct store *store);
 bool committer_lease(struct store *store, struct store_hold *hold);
 void committer_lease_end(struct store *store, struct store_hold *hold);
+void committer_compact(struct store *store);
 void committer_stats(const struct store *store, struct store_stats *stats);
 
 // Makes a record current and notes what it supersedes; also for loading.

@@ -15,6 +15,7 @@ struct driver {
 	bool (*lease)(struct store *store, struct store_hold *hold);
 	void (*lease_end)(struct store *store, struct store_hold *hold); // gives it back, with what stands on it
 	void (*compact_by)(struct store *store, const struct store_hold *hold); // NULL: it does so by itself
+	void (*compact)(struct store *store); // now; NULL: it has no history
 	bool shared; // others may write to the same store
 	void (*stats)(const struct store *store, struct store_stats *stats); // beyond those of the replica
 	void (*close)(struct store *store); // finishes all transactions, frees the store
@@ -24,4 +25,5 @@ struct store {
 	const struct driver *driver;
 	struct loop *loop;
 	struct replica replica;
+	bool frozen;
 };

@@ -5,7 +5,7 @@
 #include "store/store.h"
 
 struct store_etcd_options {
-	const char *ca, *cert, *key; // PEM files; any of them makes it TLS, NULL as in tls_config_new
+	const char *ca, *cert, *key; // PEM files; any of them makes it TLS, NULL as in tls_config_read
 	unsigned open_ms;            // how long opening may take; 0: 10,000
 };
 
@@ -30,3 +30,21 @@ struct store_etcd_stats {
 };
 
 void store_etcd_stats(const struct store *store, struct store_etcd_stats *ret);
+
+// What a member of the cluster says of itself.
+struct store_member {
+	const char *address;
+	bool answers, leads, in_use;
+	const char *version;        // "" when it does not answer
+	uint64_t bytes, used_bytes; // of its database: the file, and what of it is in use (0: it does not say)
+	const char *alarms;         // or why it does not answer; "" for none
+};
+
+// Asks all members of the url. done is called once, from the loop (or from store_close), after timeout_ms at the latest;
+// members are valid during that call.
+void store_etcd_members(struct store *store, unsigned timeout_ms,
+			void (*done)(void *arg, const struct store_member *members, size_t n), void *arg);
+
+// What is known to be wrong with that version of etcd, to stand behind its number; NULL: nothing that matters here.
+const char *store_etcd_faults(const char *version);
+#define STORE_ETCD_UPGRADE "upgrade etcd's members one after the other to the newest 3.5 or 3.6"

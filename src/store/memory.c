@@ -1,6 +1,8 @@
 #include "store/memory.h"
 
+#include "base/id.h"
 #include "base/str.h"
+#include "store/backup.h"
 #include "store/committer.h"
 
 #include <assert.h>
@@ -117,4 +119,17 @@ void store_memory_hold(struct store *store, bool hold)
 	struct memory *m = memory_of(store);
 	m->held = hold;
 	task_wake(&m->write);
+}
+
+void store_memory_restore(struct store *store, const struct backup *backup)
+{
+	struct memory *m = memory_of(store);
+	struct keyspace keyspace = { 0 };
+	uint64_t revision = store_revision(store);
+	assert(!m->batch && list_empty(&m->committer.queue));
+	for (size_t i = 0; i < backup->count; i++)
+		record_unref(keyspace_put(&keyspace, record_ref(backup->records[i])));
+	uid_new(m->committer.epoch);
+	replica_reset(&store->replica, &keyspace, backup->revision > revision ? backup->revision : revision,
+		      STORE_EPOCH_CHANGED);
 }

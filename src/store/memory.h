@@ -18,5 +18,9 @@ void store_memory_fault(struct store *store, enum store_fault fault, unsigned n,
 // What the owner is told with STORE_FAULT_FATAL; without an owner that fault aborts.
 void store_memory_own(struct store *store, struct store_owner owner);
 
+struct backup;
+// As a restore from a backup does: all of its content, with the revisions, under a new epoch. Nothing may wait.
+void store_memory_restore(struct store *store, const struct backup *backup);
+
 // While held, nothing is written and so nothing answered.
 void store_memory_hold(struct store *store, bool hold);

@@ -3,6 +3,7 @@
 #include "base/str.h"
 #include "io/loop.h"
 #include "store/driver.h"
+#include "store/record.h"
 
 #include <assert.h>
 
@@ -25,6 +26,7 @@ static void unpark(struct replica *replica, struct store_watch *watch, uint64_t 
 {
 	watch->parked = false;
 	watch->next = position;
+	watch->read = replica->ring.pushed;
 	list_remove(&watch->link);
 	list_append(&replica->reading, &watch->link);
 	task_wake(watch->task);
@@ -51,7 +53,7 @@ struct record *replica_apply(struct replica *replica, struct record *record)
 	return before;
 }
 
-void replica_reset(struct replica *replica, struct keyspace *keyspace, uint64_t revision)
+void replica_reset(struct replica *replica, struct keyspace *keyspace, uint64_t revision, enum store_result why)
 {
 	struct store_watch *watch;
 	keyspace_clear(&replica->keyspace);
@@ -63,7 +65,7 @@ void replica_reset(struct replica *replica, struct keyspace *keyspace, uint64_t 
 	LIST_EACH(watch, &replica->parked, link)
 		unpark(replica, watch, 0);
 	LIST_EACH(watch, &replica->reading, link) {
-		watch->over = true;
+		watch->over = why;
 		task_wake(watch->task);
 	}
 }
@@ -82,7 +84,9 @@ void store_watch_start(struct store_watch *watch, struct store *store, const cha
 	*watch = (struct store_watch){ .store = store, .task = task, .prefix = xstrdup(prefix) };
 	list_init(&watch->link);
 	list_append(&replica->reading, &watch->link);
-	watch->over = after < replica->ring.after || after > replica->revision;
+	if (after < replica->ring.after || after > replica->revision)
+		watch->over = STORE_COMPACTED;
+	watch->read = replica->ring.pushed; // what it was started behind is not slowness
 	watch->next = ring_find(&replica->ring, after);
 	if (!watch->over && watch->next == replica->ring.next)
 		park(replica, watch);
@@ -96,12 +100,15 @@ enum store_watch_result store_watch_next(struct store_watch *watch, struct store
 	const struct ring *ring = &replica->ring;
 	if (watch->parked)
 		return STORE_WATCH_IDLE;
-	if (watch->next < ring->first)
-		watch->over = true;
+	if (!watch->over && (watch->next < ring->first || ring->pushed - watch->read > STORE_WATCH_BEHIND))
+		watch->over = STORE_TOO_LARGE;
 	if (watch->over)
 		return STORE_WATCH_LIST_AGAIN;
 	while (watch->next < ring->next) {
 		const struct store_event *e = ring_at(ring, watch->next++);
+		watch->read += record_bytes(e->record);
+		if (watch->read > ring->pushed)
+			watch->read = ring->pushed;
 		if (str_starts(record_key(e->record), watch->prefix)) {
 			*ret = *e;
 			return STORE_WATCH_EVENT;
@@ -109,6 +116,11 @@ enum store_watch_result store_watch_next(struct store_watch *watch, struct store
 	}
 	park(replica, watch);
 	return STORE_WATCH_IDLE;
+}
+
+enum store_result store_watch_why(const struct store_watch *watch)
+{
+	return watch->over;
 }
 
 uint64_t store_watch_revision(const struct store_watch *watch)

@@ -1,4 +1,4 @@
-#include "store/revlog.h"
+#include "store/revlog_private.h"
 
 #include "base/str.h"
 #include "io/file.h"
@@ -13,14 +13,10 @@
 
 enum {
 	APPLICATION_ID = 0x44694174, // "DiAt", in the file's header
-	LAYOUT = 1,                  // user_version
 	WAL_BYTES = 8 << 20,         // allocated from the beginning
 	CHECKPOINT_FRAMES = 1000,
 	CHECKPOINT_RETRY = 250,
 };
-
-#define TEXT_OF(x) #x
-#define NUMBER_TEXT(x) TEXT_OF(x)
 
 static bool is_full(sqlite3 *db, int code)
 {
@@ -40,7 +36,7 @@ static int errno_of(sqlite3 *db, int code)
 	return is_full(db, code) ? -ENOSPC : -EIO;
 }
 
-static int fail(const struct revlog *log, int code, const char *what, struct err *err)
+int revlog_failed(const struct revlog *log, int code, const char *what, struct err *err)
 {
 	int r = errno_of(log->db, code);
 	int system = sqlite3_system_errno(log->db);
@@ -52,9 +48,7 @@ static int fail(const struct revlog *log, int code, const char *what, struct err
 	return r;
 }
 
-static int damaged(const struct revlog *log, struct err *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
-
-static int damaged(const struct revlog *log, struct err *err, const char *fmt, ...)
+int revlog_damaged(const struct revlog *log, struct err *err, const char *fmt, ...)
 {
 	char what[512];
 	va_list args;
@@ -65,14 +59,14 @@ static int damaged(const struct revlog *log, struct err *err, const char *fmt, .
 	return err_hint(err, "check the disk; restore the store from a backup, or move its folder away to start empty");
 }
 
-static int run(struct revlog *log, const char *sql, struct err *err)
+int revlog_run(struct revlog *log, const char *sql, struct err *err)
 {
 	int code = sqlite3_exec(log->db, sql, NULL, NULL, NULL);
-	return code == SQLITE_OK ? 0 : fail(log, code, sql, err);
+	return code == SQLITE_OK ? 0 : revlog_failed(log, code, sql, err);
 }
 
 // The first column of the first row, as a number.
-static int query_number(struct revlog *log, const char *sql, int64_t *ret, struct err *err)
+int revlog_number(struct revlog *log, const char *sql, int64_t *ret, struct err *err)
 {
 	sqlite3_stmt *stmt = NULL;
 	int code = sqlite3_prepare_v2(log->db, sql, -1, &stmt, NULL);
@@ -80,14 +74,14 @@ static int query_number(struct revlog *log, const char *sql, int64_t *ret, struc
 		code = sqlite3_step(stmt);
 	if (code == SQLITE_ROW)
 		*ret = sqlite3_column_int64(stmt, 0);
-	int r = code == SQLITE_ROW ? 0 : fail(log, code, sql, err);
+	int r = code == SQLITE_ROW ? 0 : revlog_failed(log, code, sql, err);
 	sqlite3_finalize(stmt);
 	return r;
 }
 
 // ---- checksums
 
-static uint32_t row_checksum(const struct record *r, unsigned ops)
+uint32_t revlog_checksum(const struct record *r, unsigned ops)
 {
 	uint64_t head[] = { row_id(r),    ops,        r->create_revision, r->version,
 			    r->operation, r->key_len, r->value_len,       r->deleted };
@@ -95,45 +89,39 @@ static uint32_t row_checksum(const struct record *r, unsigned ops)
 	return checksum_add(crc, r->bytes, record_bytes(r) + 2);
 }
 
-static uint32_t meta_checksum(uint64_t compacted)
-{
-	return checksum_add(0, &compacted, sizeof(compacted));
-}
-
 // ---- opening
 
 static int make_tables(struct revlog *log, struct err *err)
 {
-	return run(log,
-		   "BEGIN IMMEDIATE;"
-		   "CREATE TABLE log(id INTEGER PRIMARY KEY, ops, created, version, operation, checksum, key, value);"
-		   "CREATE TABLE meta(id INTEGER PRIMARY KEY, compacted, checksum);"
-		   "PRAGMA application_id=" NUMBER_TEXT(0x44694174) ";"
-								    "PRAGMA user_version=" NUMBER_TEXT(1) ";"
-													  "COMMIT",
-		   err);
+	AUTO_FREE char *epoch = revlog_new_epoch(log);
+	AUTO_FREE char *sql = xasprintf(
+		"BEGIN IMMEDIATE;"
+		"CREATE TABLE log(id INTEGER PRIMARY KEY, ops, created, version, operation, checksum, key, value);"
+		"CREATE TABLE meta(id INTEGER PRIMARY KEY, compacted, checksum);"
+		"PRAGMA application_id=%d; PRAGMA user_version=%d; %s COMMIT",
+		APPLICATION_ID, REVLOG_LAYOUT, epoch);
+	return revlog_run(log, sql, err);
 }
 
 static int check_identity(struct revlog *log, struct err *err)
 {
 	int64_t id = 0, layout = 0, tables = 0;
-	int r = query_number(log, "SELECT count(*) FROM sqlite_schema", &tables, err);
+	int r = revlog_number(log, "SELECT count(*) FROM sqlite_schema", &tables, err);
 	if (r == 0)
-		r = query_number(log, "PRAGMA application_id", &id, err);
+		r = revlog_number(log, "PRAGMA application_id", &id, err);
 	if (r == 0)
-		r = query_number(log, "PRAGMA user_version", &layout, err);
+		r = revlog_number(log, "PRAGMA user_version", &layout, err);
 	if (r < 0)
 		return r;
 	if (tables == 0 && id == 0)
 		return make_tables(log, err);
 	if (id != APPLICATION_ID)
-		return damaged(log, err, "it is an SQLite file, but not (or no longer) a store's");
-	if (layout != LAYOUT) {
-		err_set(err, -EPROTO, "'%s' has layout %lld, this program knows %d", log->path, (long long)layout,
-			LAYOUT);
-		return err_hint(err, "use the version of dialtone that wrote it, or a newer one");
-	}
-	return 0;
+		return revlog_damaged(log, err, "it is an SQLite file, but not (or no longer) a store's");
+	if (layout == REVLOG_LAYOUT || layout == REVLOG_LAYOUT_NO_EPOCH)
+		return layout == REVLOG_LAYOUT ? revlog_load_epoch(log, err) : revlog_add_epoch(log, err);
+	err_set(err, -EPROTO, "'%s' has layout %lld, this program knows %d", log->path, (long long)layout,
+		REVLOG_LAYOUT);
+	return err_hint(err, "use the version of dialtone that wrote it, or a newer one");
 }
 
 // The structure of all pages; what is in the rows is checked when they are loaded.
@@ -143,18 +131,18 @@ static int check_pages(struct revlog *log, struct err *err)
 	int code = sqlite3_prepare_v2(log->db, "PRAGMA quick_check(1)", -1, &stmt, NULL);
 	if (code == SQLITE_OK)
 		code = sqlite3_step(stmt);
-	int r = code == SQLITE_ROW ? 0 : fail(log, code, "cannot check the file", err);
+	int r = code == SQLITE_ROW ? 0 : revlog_failed(log, code, "cannot check the file", err);
 	const char *found = r == 0 ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
 	if (r == 0 && !str_eq(found, "ok"))
-		r = damaged(log, err, "%s", found ? found : "its check finds nothing");
+		r = revlog_damaged(log, err, "%s", found ? found : "its check finds nothing");
 	sqlite3_finalize(stmt);
 	return r;
 }
 
-static int prepare(struct revlog *log, const char *sql, sqlite3_stmt **ret, struct err *err)
+int revlog_prepare(struct revlog *log, const char *sql, sqlite3_stmt **ret, struct err *err)
 {
 	int code = sqlite3_prepare_v3(log->db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL);
-	return code == SQLITE_OK ? 0 : fail(log, code, sql, err);
+	return code == SQLITE_OK ? 0 : revlog_failed(log, code, sql, err);
 }
 
 static int prepare_all(struct revlog *log, struct err *err)
@@ -171,7 +159,7 @@ static int prepare_all(struct revlog *log, struct err *err)
 		{ "INSERT OR REPLACE INTO meta(id, compacted, checksum) VALUES(1, ?, ?)", &log->set_meta },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(statements); i++) {
-		int r = prepare(log, statements[i].sql, statements[i].ret, err);
+		int r = revlog_prepare(log, statements[i].sql, statements[i].ret, err);
 		if (r < 0)
 			return r;
 	}
@@ -194,19 +182,19 @@ static int start_wal(struct revlog *log, const char *wal_path, struct err *err)
 	if (is_full(log->db, code))
 		return 0; // reads must go on; later checkpoints will find room
 	if (code != SQLITE_OK)
-		return fail(log, code, "cannot move the write-ahead log into the file", err);
+		return revlog_failed(log, code, "cannot move the write-ahead log into the file", err);
 	return wal_preallocate(wal_path, WAL_BYTES, err);
 }
 
 static int configure(struct revlog *log, const struct revlog_options *options, struct err *err)
 {
-	int r = run(log,
-		    "PRAGMA locking_mode=EXCLUSIVE; PRAGMA page_size=4096; PRAGMA journal_mode=WAL;"
-		    "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=16777216; PRAGMA cache_size=-4096;"
-		    "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON",
-		    err);
+	int r = revlog_run(log,
+			   "PRAGMA locking_mode=EXCLUSIVE; PRAGMA page_size=4096; PRAGMA journal_mode=WAL;"
+			   "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=16777216; PRAGMA cache_size=-4096;"
+			   "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON",
+			   err);
 	if (r == 0)
-		r = run(log, options->no_sync ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL", err);
+		r = revlog_run(log, options->no_sync ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL", err);
 	sqlite3_wal_hook(log->db, count_frames, log);
 	return r;
 }
@@ -221,6 +209,7 @@ static int make_file(const char *path, struct err *err)
 int revlog_open(struct revlog *log, const char *dir, const struct revlog_options *options, struct err *err)
 {
 	*log = (struct revlog){ .path = xasprintf("%s/store.db", dir) };
+	ballast_init(&log->ballast, dir);
 	log->checkpoint_frames = options->checkpoint_frames ? options->checkpoint_frames : CHECKPOINT_FRAMES;
 	AUTO_FREE char *wal_path = xasprintf("%s-wal", log->path);
 	int r = wal_check(wal_path, err);
@@ -231,7 +220,7 @@ int revlog_open(struct revlog *log, const char *dir, const struct revlog_options
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
 	int code = sqlite3_open_v2(log->path, &log->db, flags, options->vfs);
 	if (code != SQLITE_OK)
-		return fail(log, code, "cannot open", err);
+		return revlog_failed(log, code, "cannot open", err);
 	r = configure(log, options, err);
 	if (r == 0)
 		r = check_identity(log, err);
@@ -241,6 +230,8 @@ int revlog_open(struct revlog *log, const char *dir, const struct revlog_options
 		r = prepare_all(log, err);
 	if (r == 0)
 		r = start_wal(log, wal_path, err);
+	if (r == 0)
+		ballast_take(&log->ballast);
 	if (r == 0)
 		r = dir_sync(dir, err);
 	return r;
@@ -254,121 +245,9 @@ void revlog_close(struct revlog *log)
 	sqlite3_finalize(log->delete);
 	sqlite3_finalize(log->set_meta);
 	sqlite3_close(log->db);
+	ballast_clear(&log->ballast);
 	free(log->path);
 	*log = (struct revlog){ 0 };
-}
-
-// ---- loading
-
-// The row that should come next, and the checks that it does.
-struct reading {
-	uint64_t compacted;
-	uint64_t revision; // of the last row
-	unsigned index, ops;
-};
-
-static struct record *read_row(sqlite3_stmt *stmt, unsigned *ret_ops)
-{
-	const void *key = sqlite3_column_blob(stmt, 6), *value = sqlite3_column_blob(stmt, 7);
-	int key_len = sqlite3_column_bytes(stmt, 6), value_len = sqlite3_column_bytes(stmt, 7);
-	if (!key || key_len <= 0 || key_len > STORE_KEY_MAX || value_len > STORE_VALUE_MAX)
-		return NULL;
-	bool deleted = sqlite3_column_type(stmt, 7) == SQLITE_NULL;
-	struct record *r = deleted ? record_new_deletion(key, (size_t)key_len)
-				   : record_new(key, (size_t)key_len, value, (size_t)value_len);
-	uint64_t id = (uint64_t)sqlite3_column_int64(stmt, 0);
-	r->mod_revision = id >> 7;
-	r->index = id & 127;
-	r->create_revision = (uint64_t)sqlite3_column_int64(stmt, 2);
-	r->version = (uint64_t)sqlite3_column_int64(stmt, 3);
-	r->operation = (uint64_t)sqlite3_column_int64(stmt, 4);
-	*ret_ops = (unsigned)sqlite3_column_int(stmt, 1);
-	if (row_checksum(r, *ret_ops) == (uint32_t)sqlite3_column_int64(stmt, 5))
-		return r;
-	record_unref(r);
-	return NULL;
-}
-
-static bool follows(const struct reading *at, const struct record *r)
-{
-	if (r->mod_revision <= at->compacted)
-		return r->mod_revision > at->revision || (r->mod_revision == at->revision && r->index > at->index);
-	if (r->mod_revision == at->revision)
-		return r->index == at->index + 1;
-	uint64_t before = at->revision > at->compacted ? at->revision : at->compacted;
-	bool whole = at->revision <= at->compacted || at->index + 1 == at->ops;
-	return whole && r->mod_revision == before + 1 && r->index == 0;
-}
-
-static int load_row(struct revlog *log, sqlite3_stmt *stmt, struct reading *at, struct record **ret, struct err *err)
-{
-	unsigned ops = 0;
-	uint64_t id = (uint64_t)sqlite3_column_int64(stmt, 0);
-	AUTO_RECORD struct record *r = read_row(stmt, &ops);
-	if (!r)
-		return damaged(log, err, "the row of revision %llu, operation %u has a wrong checksum",
-			       (unsigned long long)(id >> 7), (unsigned)(id & 127));
-	if (!follows(at, r))
-		return damaged(log, err, "rows are missing between revisions %llu and %llu",
-			       (unsigned long long)at->revision, (unsigned long long)r->mod_revision);
-	at->revision = r->mod_revision;
-	at->index = r->index;
-	at->ops = ops;
-	*ret = TAKE_PTR(r);
-	return 0;
-}
-
-static int load_compacted(struct revlog *log, uint64_t *ret, struct err *err)
-{
-	int64_t rows = 0, compacted = 0, checksum = 0;
-	int r = query_number(log, "SELECT count(*) FROM meta", &rows, err);
-	if (r == 0 && rows)
-		r = query_number(log, "SELECT compacted FROM meta", &compacted, err);
-	if (r == 0 && rows)
-		r = query_number(log, "SELECT checksum FROM meta", &checksum, err);
-	if (r < 0)
-		return r;
-	if (rows && (uint32_t)checksum != meta_checksum((uint64_t)compacted))
-		return damaged(log, err, "the row of table meta has a wrong checksum");
-	*ret = (uint64_t)compacted;
-	return 0;
-}
-
-static int load_rows(struct revlog *log, sqlite3_stmt *stmt, struct reading *at,
-		     void (*row)(void *arg, struct record *record), void *arg, struct err *err)
-{
-	int code;
-	while ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
-		struct record *record = NULL;
-		int r = load_row(log, stmt, at, &record, err);
-		if (r < 0)
-			return r;
-		row(arg, record);
-	}
-	if (code != SQLITE_DONE)
-		return fail(log, code, "cannot read the log", err);
-	if (at->revision > at->compacted && at->index + 1 != at->ops)
-		return damaged(log, err, "the last transaction, revision %llu, is not whole",
-			       (unsigned long long)at->revision);
-	return 0;
-}
-
-int revlog_load(struct revlog *log, void (*row)(void *arg, struct record *record), void *arg, uint64_t *ret_compacted,
-		struct err *err)
-{
-	struct reading at = { 0 };
-	int r = load_compacted(log, &at.compacted, err);
-	if (r < 0)
-		return r;
-	sqlite3_stmt *stmt = NULL;
-	r = prepare(log, "SELECT id, ops, created, version, operation, checksum, key, value FROM log ORDER BY id",
-		    &stmt, err);
-	if (r == 0)
-		r = load_rows(log, stmt, &at, row, arg, err);
-	sqlite3_finalize(stmt);
-	if (r == 0)
-		*ret_compacted = at.compacted;
-	return r;
 }
 
 // ---- writing
@@ -388,7 +267,7 @@ static int insert_row(struct revlog *log, const struct record *r, unsigned ops)
 	sqlite3_bind_int64(s, 3, (int64_t)r->create_revision);
 	sqlite3_bind_int64(s, 4, (int64_t)r->version);
 	sqlite3_bind_int64(s, 5, (int64_t)r->operation);
-	sqlite3_bind_int64(s, 6, row_checksum(r, ops));
+	sqlite3_bind_int64(s, 6, revlog_checksum(r, ops));
 	sqlite3_bind_blob(s, 7, record_key(r), r->key_len, SQLITE_STATIC);
 	if (r->deleted)
 		sqlite3_bind_null(s, 8);
@@ -406,7 +285,7 @@ static int remove_rows(struct revlog *log, const struct batch *batch)
 			return code;
 	}
 	sqlite3_bind_int64(log->set_meta, 1, (int64_t)batch->compact_to);
-	sqlite3_bind_int64(log->set_meta, 2, meta_checksum(batch->compact_to));
+	sqlite3_bind_int64(log->set_meta, 2, revlog_meta_checksum(batch->compact_to));
 	return step(log->set_meta);
 }
 
@@ -415,7 +294,7 @@ static int write_batch(struct revlog *log, const struct batch *batch)
 	int code = step(log->begin);
 	for (size_t i = 0; code == SQLITE_OK && i < batch->n_rows; i++)
 		code = insert_row(log, batch->rows[i], batch->row_ops[i]);
-	if (code == SQLITE_OK && batch->n_past)
+	if (code == SQLITE_OK && batch->compact_to)
 		code = remove_rows(log, batch);
 	return code == SQLITE_OK ? step(log->commit) : code;
 }
@@ -426,7 +305,7 @@ static void leave_file(struct revlog *log)
 	sqlite3_db_config(log->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 }
 
-void revlog_write(struct revlog *log, struct batch *batch)
+static void try_write(struct revlog *log, struct batch *batch)
 {
 	int code = write_batch(log, batch);
 	batch->applied = code == SQLITE_OK;
@@ -436,7 +315,7 @@ void revlog_write(struct revlog *log, struct batch *batch)
 	if (!is_full(log->db, code)) {
 		// Whether it is on the disk cannot be known, nor may the file be written again (a failed fsync has
 		// already thrown away what it could not write).
-		fail(log, code, "cannot write", &batch->err);
+		revlog_failed(log, code, "cannot write", &batch->err);
 		batch->result = STORE_UNKNOWN;
 		batch->broken = true;
 		leave_file(log);
@@ -444,11 +323,26 @@ void revlog_write(struct revlog *log, struct batch *batch)
 	}
 	batch->result = STORE_NO_SPACE;
 	log->checkpoint_from = 0;
-	if (!sqlite3_get_autocommit(log->db) && run(log, "ROLLBACK", &batch->err) < 0) {
+	if (!sqlite3_get_autocommit(log->db) && revlog_run(log, "ROLLBACK", &batch->err) < 0) {
 		batch->result = STORE_UNKNOWN;
 		batch->broken = true;
 		leave_file(log);
 	}
+}
+
+void revlog_write(struct revlog *log, struct batch *batch)
+{
+	bool had = log->ballast.bytes;
+	if (batch->puts && !had && !ballast_take(&log->ballast)) {
+		batch->result = STORE_NO_SPACE;
+		return;
+	}
+	try_write(log, batch);
+	if (batch->result == STORE_NO_SPACE)
+		ballast_give(&log->ballast);
+	if (batch->result == STORE_NO_SPACE && had && !batch->puts)
+		try_write(log, batch);
+	batch->ballast = log->ballast.bytes;
 }
 
 int revlog_checkpoint(struct revlog *log, struct err *err)
@@ -463,8 +357,9 @@ int revlog_checkpoint(struct revlog *log, struct err *err)
 	}
 	if (!is_full(log->db, code)) {
 		leave_file(log);
-		return fail(log, code, "cannot move the write-ahead log into the file", err);
+		return revlog_failed(log, code, "cannot move the write-ahead log into the file", err);
 	}
+	ballast_give(&log->ballast);
 	log->checkpoint_from = log->wal_frames + CHECKPOINT_RETRY;
 	return 0;
 }

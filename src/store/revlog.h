@@ -6,6 +6,9 @@
 // that went missing and a transaction that is not whole are all found when the log is read.
 #pragma once
 
+#include "base/id.h"
+#include "store/backup.h"
+#include "store/ballast.h"
 #include "store/committer.h"
 
 struct sqlite3;
@@ -15,6 +18,8 @@ struct revlog {
 	struct sqlite3 *db;
 	struct sqlite3_stmt *begin, *commit, *insert, *delete, *set_meta;
 	char *path;
+	char epoch[UID_SIZE]; // kept in the file
+	struct ballast ballast;
 	int wal_frames; // in the write-ahead log, as of the last commit
 	int checkpoint_frames;
 	int checkpoint_from; // how many there must be to move them into the file
@@ -41,3 +46,7 @@ void revlog_write(struct revlog *log, struct batch *batch);
 // Moves the write-ahead log into the file when it has become long. Between commits. Anything but a full disk is an
 // error.
 int revlog_checkpoint(struct revlog *log, struct err *err);
+
+// Into a new, empty log: the records with their revisions, durably. Revisions go on after `after`, where that is
+// greater than the backup's.
+int revlog_fill(struct revlog *log, const struct backup *backup, uint64_t after, struct err *err);

@@ -39,6 +39,7 @@ void ring_push(struct ring *ring, struct record *record, uint64_t previous)
 	ring->events[ring->next++ & (RING_CHANGES - 1)] =
 		(struct store_event){ .record = record, .previous = previous };
 	ring->bytes += record_bytes(record);
+	ring->pushed += record_bytes(record);
 }
 
 uint64_t ring_find(const struct ring *ring, uint64_t after)

@@ -13,7 +13,8 @@ struct ring {
 	struct store_event *events;
 	uint64_t first, next; // positions: [first, next) are kept
 	uint64_t bytes;
-	uint64_t after; // every change with a greater revision is in the ring, as long as it has them
+	uint64_t pushed; // bytes of everything that ever came in
+	uint64_t after;  // every change with a greater revision is in the ring, as long as it has them
 };
 
 // after: the revision from which on the ring will hear of everything.

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 struct sqlite {
 	struct committer committer;
@@ -147,6 +148,20 @@ static void stop_thread(struct sqlite *s)
 	pthread_join(s->thread, NULL);
 }
 
+static uint64_t file_bytes(const char *path, const char *end)
+{
+	AUTO_FREE char *name = xasprintf("%s%s", path, end);
+	struct stat st;
+	return stat(name, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static void sqlite_stats(const struct store *store, struct store_stats *stats)
+{
+	const struct sqlite *s = CONTAINER_OF(store, struct sqlite, committer.store);
+	committer_stats(store, stats);
+	stats->disk_bytes = file_bytes(s->log.path, "") + file_bytes(s->log.path, "-wal") + stats->ballast;
+}
+
 static void sqlite_close(struct store *store)
 {
 	struct sqlite *s = sqlite_of(store);
@@ -175,7 +190,7 @@ static int busy(const char *path, int fd, struct err *err)
 	return err_hint(err, "only one server can use a store: stop the other one, or give another --data");
 }
 
-static int lock_dir(const char *dir, int *ret_fd, struct err *err)
+int sqlite_lock_dir(const char *dir, int *ret_fd, struct err *err)
 {
 	AUTO_FREE char *path = xasprintf("%s/lock", dir);
 	AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -206,6 +221,9 @@ static int load(struct sqlite *s, struct err *err)
 	if (r < 0)
 		return r;
 	s->committer.compacted = compacted;
+	s->committer.ballast = s->log.ballast.bytes;
+	s->committer.full = !s->log.ballast.bytes;
+	memcpy(s->committer.epoch, s->log.epoch, sizeof(s->committer.epoch));
 	if (replica->revision < compacted)
 		replica->revision = compacted;
 	if (replica->ring.after < compacted)
@@ -232,7 +250,7 @@ static int open_in(struct sqlite *s, const char *dir, const struct revlog_option
 {
 	int r = dir_make(dir, 0700, err);
 	if (r == 0)
-		r = lock_dir(dir, &s->lock_fd, err);
+		r = sqlite_lock_dir(dir, &s->lock_fd, err);
 	if (r == 0)
 		r = revlog_open(&s->log, dir, options, err);
 	if (r == 0)
@@ -252,7 +270,8 @@ int store_open_sqlite_with(struct loop *loop, const char *dir, const struct revl
 		.epoch = committer_epoch,
 		.lease = committer_lease,
 		.lease_end = committer_lease_end,
-		.stats = committer_stats,
+		.compact = committer_compact,
+		.stats = sqlite_stats,
 		.close = sqlite_close,
 	};
 	static const struct committer_ops ops = { .write = sqlite_write, .wait = sqlite_wait };

@@ -15,6 +15,8 @@ void store_commit(struct store *store, struct store_txn *txn,
 		  void (*done)(void *arg, const struct store_answer *answer), void *arg)
 {
 	assert(list_empty(&txn->link));
+	if (store->frozen && txn->n_ops)
+		store_txn_refuse(txn, STORE_NOT_APPLIED, "no changes are taken at this moment: the store is being moved");
 	txn->done = done;
 	txn->arg = arg;
 	store->driver->commit(store, txn);
@@ -34,10 +36,31 @@ const char *store_epoch(const struct store *store)
 	return store->driver->epoch(store);
 }
 
+bool store_is_shared(const struct store *store)
+{
+	return store->driver->shared;
+}
+
 void store_compact_by(struct store *store, const struct store_hold *hold)
 {
 	if (store->driver->compact_by)
 		store->driver->compact_by(store, hold);
+}
+
+void store_set_frozen(struct store *store, bool frozen)
+{
+	store->frozen = frozen;
+}
+
+bool store_is_frozen(const struct store *store)
+{
+	return store->frozen;
+}
+
+void store_compact(struct store *store)
+{
+	if (store->driver->compact)
+		store->driver->compact(store);
 }
 
 uint64_t store_revision(const struct store *store)
@@ -83,6 +106,11 @@ void store_list_clear(struct store_list *list)
 		record_unref(list->records[i]);
 	free(list->records);
 	*list = (struct store_list){ 0 };
+}
+
+const char *store_driver(const struct store *store)
+{
+	return store->driver->name;
 }
 
 void store_stats(const struct store *store, struct store_stats *ret)

@@ -3,10 +3,11 @@
 //
 // Contract
 // - A key is 1 to STORE_KEY_MAX bytes without NUL, ordered by bytes; a value up to STORE_VALUE_MAX bytes of anything.
-// - The store has one 64-bit revision. A transaction is an AND of compares and then puts and deletes, all or nothing; it
-//   names a key at most once among its operations. One that changes something takes the next revision; one that changes
-//   nothing (only compares, or deletes of absent keys) succeeds at the current one. Where revisions begin is the driver's
-//   affair, and etcd's uses some for itself (its epoch, its slots, transactions that only delete what is absent).
+// - The store has one 64-bit revision. A transaction is an AND of compares and then puts and deletes, all or nothing;
+//   it names a key at most once among its operations. One that changes something takes the next revision; one that
+//   changes nothing (only compares, or deletes of absent keys) succeeds at the current one. Where revisions begin is
+//   the driver's affair, and etcd's uses some for itself (its epoch, its slots, transactions that only delete what is
+//   absent).
 // - A record carries the revision that created it, the one that last changed it, its version (1 when created, +1 with
 //   each put) and the id of the operation that wrote it. A key deleted and put again is a new record: version 1.
 // - STORE_OK is answered only when the transaction survives kill -9 and power loss. Nobody (reads, lists, watches)
@@ -20,15 +21,24 @@
 // - A transaction that was sent and not answered is sent again, to another member, only in a way that it cannot be
 //   applied twice: 1 s per attempt, 10 s in all, with jitter. What still has no answer is STORE_UNKNOWN. Nothing
 //   unconditional is ever sent twice.
-// - A lease is what its holder can lose without noticing, so nobody stands on it alone: the holder's own deadline is two
+// - A lease is what its holder can lose without noticing, so nobody stands on it alone, and no transaction
+//   compares one: that a lease lives says nothing of who may act (see store_holds). The holder's own deadline is two
 //   thirds of the time to live after it sent the last keep-alive that was answered, on a clock that counts suspend, and
-//   every write of a holder compares the creation revision of the key it holds (store_txn_fence).
-// - The epoch changes with every restore from a backup: what was remembered from before is worth nothing.
+//   every write of a holder compares the creation revision of the key it holds (store_txn_fence), which nobody else can
+//   ever make again.
+// - The epoch is random and kept with the store; it changes with every restore from a backup (store/backup.h): what was
+//   remembered from before is worth nothing. Watches end then, and what was committed before and not applied yet is
+//   answered STORE_EPOCH_CHANGED.
 // - A list is pinned to one revision; a watch started after that revision continues at the next one. A watch delivers
-//   every change below its prefix once, in order, without a gap, or ends with STORE_WATCH_LIST_AGAIN.
+//   every change below its prefix once, in order, without a gap, or ends with STORE_WATCH_LIST_AGAIN: since what comes
+//   next is no longer kept, since the epoch has changed, or since its reader has left STORE_WATCH_BEHIND bytes unread.
+//   How far it has come can be asked at any time (store_watch_revision). That nothing comes may be silence or a broken
+//   connection to a shared store: the driver asks for a sign of life after 2 s and goes on elsewhere, from where it
+//   was, after 5 s, unseen by the watches; store_stats says for how long it has heard nothing.
 // - A failed fsync or I/O error ends the process: `fatal` is called and nothing more is applied. A full disk does not:
-//   the transactions concerned are answered STORE_NO_SPACE and are not applied, reads go on, and writes work again
-//   when there is room.
+//   transactions that put something are answered STORE_NO_SPACE and are not applied; reads and transactions that only
+//   delete go on (a file is held back to make room for these), and writes work again when there is room. store_stats
+//   says so.
 //
 // Thread: everything here belongs to the thread of the loop given at open. Drivers have threads of their own inside.
 #pragma once
@@ -47,8 +57,9 @@ struct store_txn;
 enum {
 	STORE_KEY_MAX = 512,
 	STORE_VALUE_MAX = 256 << 10,
-	STORE_TXN_OPS = 100,       // compares, and puts and deletes: up to this many of each
-	STORE_TXN_BYTES = 1 << 20, // keys and values of its puts and deletes
+	STORE_TXN_OPS = 100,          // compares, and puts and deletes: up to this many of each
+	STORE_TXN_BYTES = 1 << 20,    // keys and values of its puts and deletes
+	STORE_WATCH_BEHIND = 4 << 20, // keys and values that a watch may leave unread
 };
 
 // ---- records
@@ -117,7 +128,7 @@ enum store_result {
 	STORE_NO_SPACE,      // not applied; the disk or the quota is full
 	STORE_TOO_LARGE,     // not applied; a key, a value or the transaction is over its limit
 	STORE_COMPACTED,     // the revision asked for is no longer kept
-	STORE_EPOCH_CHANGED, // the store was restored from a backup: list again
+	STORE_EPOCH_CHANGED, // not applied; the store is being or was restored from a backup: list again
 	STORE_LEASE_LOST,
 	STORE_FENCED,        // a deposed leader's write
 	STORE_INVALID,       // not applied; an empty key, a key twice
@@ -193,15 +204,18 @@ void store_list(const struct store *store, const char *prefix, const char *after
 void store_list_clear(struct store_list *list);
 #define AUTO_STORE_LIST CLEANUP(store_list_clear)
 
-// Random text, the same as long as what was read stays true: another one after a restore from a backup (and, of a store
-// that is not shared, after each open). Watches end with STORE_WATCH_LIST_AGAIN then. Valid until the loop turns.
+// Random text, the same as long as what was read stays true: another one after a restore from a backup. Watches end
+// with STORE_WATCH_LIST_AGAIN then. Valid until the loop turns.
 const char *store_epoch(const struct store *store);
+
+// Whether other processes may write to it too.
+bool store_is_shared(const struct store *store);
 
 // ---- holding a key: election, membership, fencing
 
-// A key that one process holds as long as it lives: "v1/leader" for those who want to lead, or "v1/servers/NAME" for who
-// is there. The first to write it holds it; the others wait until it is gone. It goes when its holder stops, or ttl_ms
-// after it was last heard. In a store that is not shared, it is held at once, whatever was there before.
+// A key that one process holds as long as it lives: "v1/leader" for those who want to lead, or "v1/servers/NAME" for
+// who is there. The first to write it holds it; the others wait until it is gone. It goes when its holder stops, or
+// ttl_ms after it was last heard. In a store that is not shared, it is held at once, whatever was there before.
 struct store_hold;
 
 // task is woken whenever it has been gained or lost; store_holds says which. Never woken from within this call.
@@ -210,7 +224,7 @@ struct store_hold *store_hold_start(struct store *store, const char *key, const 
 // By our own deadline, at this moment. Whoever acts on it asks each time.
 bool store_holds(const struct store_hold *hold);
 uint64_t store_hold_revision(const struct store_hold *hold); // of the key's creation; 0: not held
-void store_hold_stop(struct store_hold *hold); // gives it up; before store_close. NULL is fine
+void store_hold_stop(struct store_hold *hold);               // gives it up; before store_close. NULL is fine
 
 // The transaction is applied only while the key is held by this very winning of it: STORE_LEASE_LOST, not even sent,
 // when our own deadline has passed; STORE_FENCED when another was faster. At most one fence a transaction.
@@ -219,6 +233,14 @@ void store_txn_fence(struct store_txn *txn, const struct store_hold *hold);
 // While hold is held, this process keeps the history of a shared store short: at least 10 minutes of it stay. NULL
 // stops; to be stopped before the hold. Other stores do so by themselves.
 void store_compact_by(struct store *store, const struct store_hold *hold);
+
+// While frozen, transactions that change something are answered STORE_NOT_APPLIED. Those of before go on.
+void store_set_frozen(struct store *store, bool frozen);
+bool store_is_frozen(const struct store *store);
+
+// Removes superseded records now: all of them from a store that is not shared (a watch that is to go on after a restart
+// of the server may have to list again), those of more than ten minutes from one that is.
+void store_compact(struct store *store);
 
 // ---- watches
 
@@ -238,9 +260,10 @@ struct store_watch {
 	struct store *store;
 	struct task *task;
 	char *prefix;
-	uint64_t next; // position in the ring; not used while parked
-	bool parked;   // has read everything; told by the next change below its prefix
-	bool over;
+	uint64_t next;          // position in the ring; not used while parked
+	bool parked;            // has read everything; told by the next change below its prefix
+	uint64_t read;          // how much of what came into the ring
+	enum store_result over; // why; STORE_OK: it goes on
 	struct list link;
 };
 
@@ -252,12 +275,18 @@ void store_watch_start(struct store_watch *watch, struct store *store, const cha
 // All changes of one revision become readable together: one who reads until STORE_WATCH_IDLE has seen whole revisions.
 enum store_watch_result store_watch_next(struct store_watch *watch, struct store_event *ret);
 
+// Why a watch ended with STORE_WATCH_LIST_AGAIN: STORE_COMPACTED, STORE_EPOCH_CHANGED, or STORE_TOO_LARGE for a reader
+// that was too slow. STORE_OK: it did not.
+enum store_result store_watch_why(const struct store_watch *watch);
+
 // Every change up to and with this revision has been delivered (or was not below the prefix): where to resume.
 uint64_t store_watch_revision(const struct store_watch *watch);
 
 void store_watch_stop(struct store_watch *watch); // zeroed is fine
 
 // ---- figures for status and metrics
+
+const char *store_driver(const struct store *store); // "sqlite", "etcd", "memory"
 
 struct store_stats {
 	uint64_t revision;
@@ -267,7 +296,11 @@ struct store_stats {
 	uint64_t transactions;   // acknowledged since open
 	uint64_t commits;        // fsyncs that acknowledged them
 	uint64_t waiting;        // transactions not answered yet
-	bool full;               // the last write found no space
+	uint64_t history_bytes;  // their keys and values
+	uint64_t disk_bytes;     // what the store takes on its disk; 0: not its own
+	uint64_t ballast;        // bytes held back for the time when the disk is full
+	uint64_t silent_ms;      // for how long the store has not been heard of, where others write to it
+	bool full;               // only deletes are possible: no room on its disk, or its quota is used up
 };
 
 void store_stats(const struct store *store, struct store_stats *ret);

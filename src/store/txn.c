@@ -68,6 +68,11 @@ static bool broken(struct store_txn *txn, enum store_result result, const char *
 	return true;
 }
 
+void store_txn_refuse(struct store_txn *txn, enum store_result result, const char *reason)
+{
+	broken(txn, result, reason);
+}
+
 // Once broken, a transaction takes nothing more: what it holds stays within the limits.
 static bool refuse_key(struct store_txn *txn, const char *key, size_t *ret_len)
 {

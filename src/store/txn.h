@@ -39,6 +39,9 @@ struct store_txn {
 // STORE_OK, or why the transaction cannot be committed, with txn->broken_reason set.
 enum store_result store_txn_check(struct store_txn *txn);
 
+// It will be answered so, whatever else is wrong with it. reason: a literal.
+void store_txn_refuse(struct store_txn *txn, enum store_result result, const char *reason);
+
 // Index of the first compare that does not hold with what find answers, or n_compares when all hold. *ret_found: the
 // record (borrowed, NULL: absent) that made it fail.
 size_t store_txn_compare(const struct store_txn *txn, struct record *(*find)(void *arg, const char *key), void *arg,

@@ -63,22 +63,25 @@ static void found(struct grpc_call *call, const ProtobufCMessage *message)
 
 static void find_old_slots(struct etcd *e)
 {
+	// Whatever was compacted: a slot that is missing looks like one that was never used, so its transaction must be
+	// over.
+	uint64_t limit = store_history_limit(&e->history);
 	static const char end[] = RESERVED "slot0"; // '0' follows '/'
 	Etcd__RangeRequest request = ETCD__RANGE_REQUEST__INIT;
 	request.key = LITERAL(SLOT_PREFIX);
 	request.range_end = BYTES(end, sizeof(end) - 1);
 	request.keys_only = true;
 	request.limit = CLEAN;
-	request.max_mod_revision = (int64_t)e->compacted;
-	if (!etcd_call(e, &(struct grpc_spec){
-				  .path = "/etcdserverpb.KV/Range",
-				  .first = &request.base,
-				  .answer = &etcd__range_response__descriptor,
-				  .timeout_ms = ATTEMPT_MS,
-				  .on_message = found,
-				  .on_end = ended,
-				  .arg = e,
-			  }))
+	request.max_mod_revision = (int64_t)(limit < e->compacted ? limit : e->compacted);
+	if (!limit || !etcd_call(e, &(struct grpc_spec){
+					    .path = "/etcdserverpb.KV/Range",
+					    .first = &request.base,
+					    .answer = &etcd__range_response__descriptor,
+					    .timeout_ms = ATTEMPT_MS,
+					    .on_message = found,
+					    .on_end = ended,
+					    .arg = e,
+				    }))
 		done(e);
 }
 
@@ -143,6 +146,14 @@ static void mark_time(struct timer *timer)
 void etcd_compact_by(struct store *store, const struct store_hold *hold)
 {
 	etcd_of(store)->compactor = hold;
+}
+
+void etcd_compact_now(struct store *store)
+{
+	struct etcd *e = etcd_of(store);
+	uint64_t limit = store_history_limit(&e->history);
+	if (!e->compacting && limit > e->compacted && limit < store_revision(store))
+		etcd_compact(e, limit);
 }
 
 void etcd_compact_init(struct etcd *e)

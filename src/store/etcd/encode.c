@@ -5,8 +5,8 @@
 
 #include <assert.h>
 
-// etcd allows 128 of each kind in a transaction: ours are 100, a slot and a fence.
-enum { COMPARES = STORE_TXN_OPS + 2, OPS = STORE_TXN_OPS + 1, FAILURE_OPS = STORE_TXN_OPS + 3 };
+// etcd allows 128 of each kind in a transaction: ours are 100, a slot, the epoch and a fence.
+enum { COMPARES = STORE_TXN_OPS + 3, OPS = STORE_TXN_OPS + 1, FAILURE_OPS = STORE_TXN_OPS + 4 };
 
 struct request {
 	Etcd__TxnRequest txn; // first
@@ -16,6 +16,9 @@ struct request {
 	Etcd__DeleteRangeRequest deletes[OPS];
 	Etcd__RangeRequest ranges[FAILURE_OPS];
 	size_t n_ops, n_puts, n_deletes, n_ranges;
+	Etcd__TxnRequest burn; // within the failure branch
+	Etcd__Compare burn_if, *burn_compares[1];
+	Etcd__RequestOp burn_op, *burn_ops[1];
 	char slot_key[SLOT_KEY_MAX];
 	size_t slot_key_len;
 	char mark[24];
@@ -29,10 +32,8 @@ size_t etcd_slot_key(const struct slot *slot, char key[SLOT_KEY_MAX])
 	return sizeof(SLOT_PREFIX) - 1 + (size_t)n;
 }
 
-static Etcd__Compare *compare(struct request *q, Etcd__Compare__Target target, ProtobufCBinaryData key,
-			      uint64_t revision)
+static void compare_init(Etcd__Compare *c, Etcd__Compare__Target target, ProtobufCBinaryData key, uint64_t revision)
 {
-	Etcd__Compare *c = &q->compares[q->txn.n_compare];
 	etcd__compare__init(c);
 	c->target = target;
 	c->key = key;
@@ -43,6 +44,13 @@ static Etcd__Compare *compare(struct request *q, Etcd__Compare__Target target, P
 		c->target_union_case = ETCD__COMPARE__TARGET_UNION_CREATE_REVISION;
 		c->create_revision = (int64_t)revision;
 	}
+}
+
+static Etcd__Compare *compare(struct request *q, Etcd__Compare__Target target, ProtobufCBinaryData key,
+			      uint64_t revision)
+{
+	Etcd__Compare *c = &q->compares[q->txn.n_compare];
+	compare_init(c, target, key, revision);
 	q->compare_list[q->txn.n_compare++] = c;
 	return c;
 }
@@ -58,9 +66,9 @@ static Etcd__RequestOp *op(struct request *q, bool success)
 	return o;
 }
 
-static void put(struct request *q, bool success, ProtobufCBinaryData key, ProtobufCBinaryData value, uint64_t lease)
+static void put(struct request *q, Etcd__RequestOp *o, ProtobufCBinaryData key, ProtobufCBinaryData value,
+		uint64_t lease)
 {
-	Etcd__RequestOp *o = op(q, success);
 	o->request_case = ETCD__REQUEST_OP__REQUEST_REQUEST_PUT;
 	o->request_put = &q->puts[q->n_puts++];
 	etcd__put_request__init(o->request_put);
@@ -87,14 +95,16 @@ static void look_at(struct request *q, ProtobufCBinaryData key)
 	o->request_range->key = key;
 }
 
-static void add_guards(struct request *q, const struct store_txn *txn, const struct slot *slot)
+static void add_guards(struct request *q, const struct store_txn *txn, const struct slot *slot, uint64_t epoch_mod)
 {
 	if (slot) {
 		ProtobufCBinaryData key = BYTES(q->slot_key, q->slot_key_len);
 		compare(q, ETCD__COMPARE__TARGET__MOD, key, slot->mod);
-		put(q, true, key, BYTES(q->mark, strlen(q->mark)), 0);
+		put(q, op(q, true), key, BYTES(q->mark, strlen(q->mark)), 0);
 		look_at(q, key);
 	}
+	compare(q, ETCD__COMPARE__TARGET__MOD, LITERAL(EPOCH_KEY), epoch_mod);
+	look_at(q, LITERAL(EPOCH_KEY));
 	if (txn->fence_key) {
 		ProtobufCBinaryData key = BYTES(txn->fence_key, strlen(txn->fence_key));
 		compare(q, ETCD__COMPARE__TARGET__CREATE, key, txn->fence);
@@ -125,7 +135,7 @@ static void add_ops(struct request *q, const struct store_txn *txn)
 		if (r->deleted)
 			delete (q, key);
 		else
-			put(q, true, key, BYTES(record_value(r), r->value_len), txn->lease);
+			put(q, op(q, true), key, BYTES(record_value(r), r->value_len), txn->lease);
 	}
 	// Deleting what does not exist makes etcd agree on this transaction's place in its history without changing
 	// anything, which a mere read does not: it may be stale after a member was paused (etcd-io/etcd#20418).
@@ -133,7 +143,26 @@ static void add_ops(struct request *q, const struct store_txn *txn)
 		delete (q, LITERAL(NOTHING_KEY));
 }
 
-Etcd__TxnRequest *etcd_request(const struct store_txn *txn, const struct slot *slot, uint64_t operation, bool burn)
+// Takes the slot, if it is still as this transaction's first sending would have found it: the mark of a sending that
+// was applied stays, and so does what another transaction, to which the slot may belong by then, has left in it.
+static void add_burn(struct request *q, const struct slot *slot)
+{
+	ProtobufCBinaryData key = BYTES(q->slot_key, q->slot_key_len);
+	Etcd__RequestOp *o = op(q, false);
+	etcd__txn_request__init(&q->burn);
+	etcd__request_op__init(&q->burn_op);
+	compare_init(&q->burn_if, ETCD__COMPARE__TARGET__MOD, key, slot->mod);
+	put(q, &q->burn_op, key, LITERAL(BURNT), 0);
+	q->burn_compares[0] = &q->burn_if;
+	q->burn_ops[0] = &q->burn_op;
+	q->burn.compare = q->burn_compares;
+	q->burn.success = q->burn_ops;
+	q->burn.n_compare = q->burn.n_success = 1;
+	o->request_case = ETCD__REQUEST_OP__REQUEST_REQUEST_TXN;
+	o->request_txn = &q->burn;
+}
+
+static struct request *request_new(const struct slot *slot)
 {
 	struct request *q = xmalloc(sizeof(*q));
 	etcd__txn_request__init(&q->txn);
@@ -141,14 +170,31 @@ Etcd__TxnRequest *etcd_request(const struct store_txn *txn, const struct slot *s
 	q->txn.compare = q->compare_list;
 	q->txn.success = q->op_list;
 	q->txn.failure = q->failure_list;
-	snprintf(q->mark, sizeof(q->mark), "%016llx", (unsigned long long)operation);
 	if (slot)
 		q->slot_key_len = etcd_slot_key(slot, q->slot_key);
-	add_guards(q, txn, slot);
+	return q;
+}
+
+Etcd__TxnRequest *etcd_request_slot(const struct slot *slot)
+{
+	struct request *q = request_new(slot);
+	ProtobufCBinaryData key = BYTES(q->slot_key, q->slot_key_len);
+	compare(q, ETCD__COMPARE__TARGET__MOD, key, slot->mod);
+	delete (q, LITERAL(NOTHING_KEY));
+	look_at(q, key);
+	return &q->txn;
+}
+
+Etcd__TxnRequest *etcd_request(const struct store_txn *txn, const struct slot *slot, uint64_t epoch_mod,
+			       uint64_t operation, bool burn)
+{
+	struct request *q = request_new(slot);
+	snprintf(q->mark, sizeof(q->mark), "%016llx", (unsigned long long)operation);
+	add_guards(q, txn, slot, epoch_mod);
 	add_compares(q, txn);
 	add_ops(q, txn);
 	if (slot && burn)
-		put(q, false, BYTES(q->slot_key, q->slot_key_len), LITERAL("burnt"), 0);
+		add_burn(q, slot);
 	return &q->txn;
 }
 

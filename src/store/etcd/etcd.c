@@ -24,12 +24,13 @@ static void step(struct task *task)
 	etcd_leases_step(e);
 	etcd_sync_step(e);
 	etcd_writes_step(e);
+	etcd_surveys_step(e);
 }
 
 static bool busy(const struct etcd *e)
 {
 	return e->sync.state != SYNC_WATCHING || !list_empty(&e->resting) || !list_empty(&e->flying) ||
-	       !list_empty(&e->caught) || !list_empty(&e->ready);
+	       !list_empty(&e->caught) || !list_empty(&e->ready) || !list_empty(&e->surveys);
 }
 
 static void tick(struct timer *timer)
@@ -60,6 +61,7 @@ static void stats(const struct store *store, struct store_stats *ret)
 	ret->transactions = ret->commits = e->transactions;
 	ret->waiting = e->n_waiting;
 	ret->full = e->full;
+	ret->silent_ms = monotonic_ms() - e->sync.heard_ms;
 }
 
 void store_etcd_stats(const struct store *store, struct store_etcd_stats *ret)
@@ -77,6 +79,7 @@ static void etcd_close(struct store *store)
 	struct etcd *e = etcd_of(store);
 	e->closing = true;
 	etcd_writes_close(e);
+	etcd_surveys_step(e);
 	etcd_sync_clear(e);
 	etcd_leases_clear(e);
 	etcd_pulse_clear(e);
@@ -89,6 +92,7 @@ static void etcd_close(struct store *store)
 	map_clear(&e->lanes);
 	tls_config_free(e->tls);
 	free(e->epoch);
+	free(e->epoch_next);
 	free(e);
 }
 
@@ -102,6 +106,7 @@ static struct etcd *etcd_new(struct loop *loop, struct store_owner owner)
 		.lease = etcd_lease,
 		.lease_end = etcd_lease_end,
 		.compact_by = etcd_compact_by,
+		.compact = etcd_compact_now,
 		.stats = stats,
 		.close = etcd_close,
 		.shared = true,
@@ -120,6 +125,7 @@ static struct etcd *etcd_new(struct loop *loop, struct store_owner owner)
 	list_init(&e->caught);
 	list_init(&e->slots);
 	list_init(&e->leases);
+	list_init(&e->surveys);
 	task_init(&e->task, loop, "store etcd", step);
 	timer_init(&e->tick, loop, tick);
 	etcd_compact_init(e);
@@ -155,15 +161,16 @@ static int wait_for_list(struct etcd *e, unsigned open_ms, const char *url, stru
 	return err_hint(err, "are its members running, and more than half of them in touch with each other?");
 }
 
-int store_open_etcd(struct loop *loop, const char *url, const struct store_etcd_options *options,
-		    struct store_owner owner, struct store **ret, struct err *err)
+int etcd_open(struct loop *loop, const char *url, const struct store_etcd_options *options, struct store_owner owner,
+	      const char *restoring, struct store **ret, struct err *err)
 {
 	static const struct store_etcd_options none = { 0 };
 	const struct store_etcd_options *o = options ? options : &none;
 	struct etcd *e = etcd_new(loop, owner);
+	e->restoring = restoring;
 	int r = etcd_members_parse(e, url, err);
 	if (r == 0 && (o->ca || o->cert || o->key))
-		r = tls_config_new(o->ca, o->cert, o->key, &e->tls, err);
+		r = tls_config_read(o->ca, o->cert, o->key, &e->tls, err);
 	if (r == 0)
 		r = wait_for_list(e, o->open_ms ? o->open_ms : COMMIT_MS, url, err);
 	if (r < 0) {
@@ -172,4 +179,10 @@ int store_open_etcd(struct loop *loop, const char *url, const struct store_etcd_
 	}
 	*ret = &e->store;
 	return 0;
+}
+
+int store_open_etcd(struct loop *loop, const char *url, const struct store_etcd_options *options,
+		    struct store_owner owner, struct store **ret, struct err *err)
+{
+	return etcd_open(loop, url, options, owner, NULL, ret, err);
 }

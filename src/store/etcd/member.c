@@ -98,7 +98,12 @@ static void connect_member(struct member *m)
 
 struct grpc_call *etcd_call(struct etcd *e, const struct grpc_spec *spec)
 {
-	struct member *m = &e->members[e->current];
+	return etcd_call_on(e, e->current, spec);
+}
+
+struct grpc_call *etcd_call_on(struct etcd *e, size_t member, const struct grpc_spec *spec)
+{
+	struct member *m = &e->members[member];
 	if (!m->client && !e->closing)
 		connect_member(m);
 	if (!m->client)

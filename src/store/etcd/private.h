@@ -31,6 +31,9 @@ enum {
 #define EPOCH_KEY RESERVED "epoch"
 #define COMPACTED_KEY RESERVED "compacted"
 #define SLOT_PREFIX RESERVED "slot/"
+// An epoch that begins so is none: the store is being restored, or was moved away, as the rest of the text says.
+#define CLOSED '!'
+#define BURNT "burnt" // a slot's value, see write.c
 #define NOTHING_KEY RESERVED "nothing" // never exists
 
 #define BYTES(p, n) ((ProtobufCBinaryData){ .data = (uint8_t *)(p), .len = (n) })
@@ -105,13 +108,18 @@ struct etcd {
 	struct sync sync;
 	bool synced; // the first list is in
 	char *epoch;
-	uint64_t cluster_id, epoch_mod;
-	uint64_t compacted; // history up to here may be gone
+	char *epoch_next; // of the list that is being made
+	uint64_t epoch_next_mod;
+	uint64_t cluster_id;
+	uint64_t epoch_mod;    // modified revision of its key: what every transaction compares
+	const char *restoring; // not NULL: this process restores, and this is the epoch that it has put while it does
+	uint64_t compacted;    // history up to here may be gone
 
 	struct list leases;
 	struct grpc_call *keepalive;
 	size_t keepalive_member;
 
+	struct list surveys; // of all members, under way
 	struct history history; // for its marks of time only
 	struct timer mark;
 	const struct store_hold *compactor;
@@ -140,6 +148,7 @@ int etcd_members_parse(struct etcd *e, const char *url, struct err *err);
 void etcd_members_clear(struct etcd *e);
 // A call to the current member. NULL: no connection takes it at this moment; try again after a little while.
 struct grpc_call *etcd_call(struct etcd *e, const struct grpc_spec *spec);
+struct grpc_call *etcd_call_on(struct etcd *e, size_t member, const struct grpc_spec *spec); // to any of them
 // That member did not do what it should: another one is current from now on. drop: its connection is suspect, too.
 void etcd_member_failed(struct etcd *e, size_t member, bool drop, const char *why);
 void etcd_members_step(struct etcd *e);
@@ -162,11 +171,19 @@ void etcd_writes_resend(struct etcd *e, size_t member, uint64_t term);
 void etcd_pulse_tick(struct etcd *e, uint64_t now_ms);
 void etcd_pulse_clear(struct etcd *e);
 
+// ---- health.c
+
+void etcd_surveys_step(struct etcd *e);
+
 // ---- encode.c
 
-// The request of a transaction. slot NULL: it leaves no mark. burn: when its compares do not hold, it takes the slot
-// all the same, so that no earlier sending of it can be applied any more. To be freed by etcd_request_free.
-Etcd__TxnRequest *etcd_request(const struct store_txn *txn, const struct slot *slot, uint64_t operation, bool burn);
+// The request of a transaction, which holds only in the epoch that is known. slot NULL: it leaves no mark. burn: when
+// its compares do not hold, it takes the slot all the same, so that no earlier sending of it can be applied any more.
+// To be freed by etcd_request_free.
+Etcd__TxnRequest *etcd_request(const struct store_txn *txn, const struct slot *slot, uint64_t epoch_mod,
+			       uint64_t operation, bool burn);
+// Changes nothing: succeeds if the slot is as we left it, else shows it. Has its place in etcd's history.
+Etcd__TxnRequest *etcd_request_slot(const struct slot *slot);
 void etcd_request_free(Etcd__TxnRequest *request);
 struct record *etcd_record(const Etcd__KeyValue *kv);
 #define SLOT_KEY_MAX 80
@@ -201,5 +218,12 @@ void etcd_leases_clear(struct etcd *e);
 
 void etcd_compact_by(struct store *store, const struct store_hold *hold);
 void etcd_compact(struct etcd *e, uint64_t revision); // also for tests
+void etcd_compact_now(struct store *store);
 void etcd_compact_init(struct etcd *e);
 void etcd_compact_clear(struct etcd *e);
+
+// ---- etcd.c
+
+// As store_open_etcd; restoring: also one that is closed, see CLOSED.
+int etcd_open(struct loop *loop, const char *url, const struct store_etcd_options *options, struct store_owner owner,
+	      const char *restoring, struct store **ret, struct err *err);

@@ -33,9 +33,12 @@ static void note_reserved(struct etcd *e, const Etcd__KeyValue *kv)
 	}
 }
 
-static bool is_epoch(const Etcd__KeyValue *kv)
+// Of another than the one that is known, or is being put by this process.
+static bool is_epoch(const struct etcd *e, const Etcd__KeyValue *kv)
 {
-	return kv->key.len == sizeof(EPOCH_KEY) - 1 && memcmp(kv->key.data, EPOCH_KEY, kv->key.len) == 0;
+	return kv->key.len == sizeof(EPOCH_KEY) - 1 && memcmp(kv->key.data, EPOCH_KEY, kv->key.len) == 0 &&
+	       !(e->restoring && kv->value.len == strlen(e->restoring) &&
+		 memcmp(kv->value.data, e->restoring, kv->value.len) == 0);
 }
 
 static struct record *record_of(const Etcd__Event *event)
@@ -60,9 +63,9 @@ static bool apply_revision(struct etcd *e, Etcd__Event **events, size_t n, const
 		return false;
 	}
 	for (size_t i = 0; i < n; i++) {
-		if (is_epoch(events[i]->kv) || !fits(e, events[i])) {
-			*why = is_epoch(events[i]->kv) ? "the epoch has changed"
-						       : "an event does not follow from the one before";
+		if (is_epoch(e, events[i]->kv) || !fits(e, events[i])) {
+			*why = is_epoch(e, events[i]->kv) ? "the epoch has changed"
+							  : "an event does not follow from the one before";
 			return false;
 		}
 	}

@@ -105,24 +105,30 @@ static void take_answer(struct etcd *e, const Etcd__TxnResponse *response)
 	struct sync *s = &e->sync;
 	const Etcd__KeyValue *epoch = etcd_first_kv(response, 1), *compacted = etcd_first_kv(response, 2);
 	uint64_t revision = (uint64_t)response->header->revision, cluster = response->header->cluster_id;
-	if (!epoch || (e->cluster_id && cluster != e->cluster_id)) {
+	bool closed = epoch && epoch->value.len && epoch->value.data[0] == CLOSED;
+	if (!closed && (!epoch || (e->cluster_id && cluster != e->cluster_id))) {
 		// New; or restored into a new cluster by etcd's own tools, which keep the epoch as it was.
 		e->epoch_mod = epoch ? (uint64_t)epoch->mod_revision : 0;
 		move_to(s, SYNC_MAKING_EPOCH);
 		return;
 	}
 	AUTO_FREE char *text = xstrndup((const char *)epoch->value.data, epoch->value.len);
+	if (closed && !e->restoring) {
+		snprintf(e->last_error, sizeof(e->last_error), "the store is closed: %.150s", text + 1);
+		start_over(e);
+		return;
+	}
 	e->compacted = 0;
 	if (compacted) {
 		AUTO_FREE char *number = xstrndup((const char *)compacted->value.data, compacted->value.len);
 		e->compacted = strtoull(number, NULL, 10);
 	}
 	bool same = str_eq(text, e->epoch) && revision >= e->store.replica.revision;
-	if (!same) {
+	if (!same)
 		etcd_forget_slots(e);
-		free(e->epoch);
-		e->epoch = TAKE_PTR(text);
-	}
+	free(e->epoch_next);
+	e->epoch_next = TAKE_PTR(text);
+	e->epoch_next_mod = (uint64_t)epoch->mod_revision;
 	e->cluster_id = cluster;
 	if (response->header->raft_term > e->term)
 		e->term = response->header->raft_term;
@@ -202,7 +208,12 @@ static void make_epoch(struct etcd *e)
 static void finish_list(struct etcd *e)
 {
 	struct sync *s = &e->sync;
-	replica_reset(&e->store.replica, &s->listed, s->pin);
+	bool changed = !str_eq(e->epoch, e->epoch_next);
+	replica_reset(&e->store.replica, &s->listed, s->pin, changed ? STORE_EPOCH_CHANGED : STORE_COMPACTED);
+	// Not sooner: what is written meanwhile was decided on what was known before.
+	free(e->epoch);
+	e->epoch = TAKE_PTR(e->epoch_next);
+	e->epoch_mod = e->epoch_next_mod;
 	e->counts.listed++;
 	e->synced = true;
 	s->must_list = false;

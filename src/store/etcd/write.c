@@ -3,6 +3,11 @@
 // was, whoever delays it where; an earlier one that was applied is recognised by its mark; and a later one that does
 // not apply takes the slot all the same ("burns" it), after which no earlier one can. Only what is over its time is
 // unknown.
+//
+// "No space" is no proof that nothing was applied: the transaction that makes etcd go over its quota is applied, and
+// answered with this error (apply.go, quotaApplierV3, in all versions so far). So the slot is looked at before it is
+// passed on.
+#include "store/etcd/write.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "store/committer.h"
@@ -10,24 +15,6 @@
 #include "store/etcd/private.h"
 
 #include <assert.h>
-
-struct write {
-	struct list link; // of ready, flying, resting or caught; of none while it waits in lanes
-	struct etcd *e;
-	struct store_txn *txn;
-	struct lane_holder holder;
-	struct slot *slot;
-	struct grpc_call *call;
-	size_t member;
-	uint64_t operation;          // 0: only waits for a revision
-	uint64_t began_ms, after_ms; // first sent; not to be sent again before
-	unsigned sent, in_doubt;     // how often; and how many of these may be applied, now or later
-	bool plain;                  // sent without a slot
-	bool slot_worn;              // not to be used again
-	bool waits;                  // counted in n_waiting
-	uint64_t sent_ms, term;      // of the last sending
-	uint64_t caught_ms;
-};
 
 static void settle(struct write *w, enum store_result result, const char *reason);
 
@@ -76,14 +63,6 @@ void etcd_forget_slots(struct etcd *e)
 
 // ---- accepting
 
-static bool has_puts(const struct store_txn *txn)
-{
-	for (size_t i = 0; i < txn->n_ops; i++)
-		if (!txn->ops[i]->deleted)
-			return true;
-	return false;
-}
-
 static void granted(struct lane_holder *holder)
 {
 	struct write *w = CONTAINER_OF(holder, struct write, holder);
@@ -98,6 +77,7 @@ static struct write *write_new(struct etcd *e, struct store_txn *txn)
 	w->txn = txn;
 	w->holder.granted = granted;
 	w->operation = e->next_operation++;
+	w->epoch_mod = e->epoch_mod;
 	list_init(&w->link);
 	return w;
 }
@@ -175,6 +155,19 @@ static void finish(struct write *w)
 	store_txn_finish(txn);
 }
 
+// Who is told that it is done may read at once, and must see it. A conflict is one whatever reads show.
+static void stop_waiting(struct write *w)
+{
+	struct store_txn *txn = w->txn;
+	if (txn->result != STORE_OK)
+		return;
+	txn->result = w->operation && txn->n_ops ? STORE_UNKNOWN : STORE_NOT_APPLIED;
+	txn->reason = !w->operation ? "that revision has not come; is this the same store?"
+				    : "what etcd has committed did not come in time to be read here";
+	txn->revision = 0;
+	w->e->counts.unknown += txn->result == STORE_UNKNOWN;
+}
+
 static void finish_caught(struct etcd *e)
 {
 	struct list due;
@@ -183,133 +176,14 @@ static void finish_caught(struct etcd *e)
 	LIST_EACH(w, &e->caught, link) {
 		bool seen = w->txn->revision <= e->store.replica.revision;
 		if (seen || e->closing || since(w->caught_ms) >= COMMIT_MS) {
-			if (!seen && !w->operation && !e->closing) {
-				w->txn->result = STORE_NOT_APPLIED;
-				w->txn->reason = "that revision has not come; is this the same store?";
-			}
+			if (!seen && !e->closing)
+				stop_waiting(w);
 			list_remove(&w->link);
 			list_append(&due, &w->link);
 		}
 	}
 	while (!list_empty(&due))
 		finish(LIST_ENTRY(due.next, struct write, link));
-}
-
-// ---- judging an attempt
-
-enum verdict { NOT_DONE, IN_DOUBT, FINAL };
-
-struct judgement {
-	enum verdict verdict;
-	enum store_result result; // FINAL
-	const char *reason;
-	bool move, drop; // another member; and the connection is suspect
-};
-
-// By the texts and codes that etcd 3.4 to 3.6 give (rpctypes/error.go): those that come before a proposal is made.
-static struct judgement judge_failure(const struct grpc_end *end)
-{
-	if (end->end == HTTP2_REFUSED)
-		return (struct judgement){ NOT_DONE, .move = true };
-	if (end->end != HTTP2_DONE)
-		return (struct judgement){ IN_DOUBT, .move = true, .drop = true };
-	if (strstr(end->text, "database space exceeded"))
-		return (struct judgement){
-			FINAL, STORE_NO_SPACE,
-			"etcd's space quota is used up; compact, defragment, then disarm its alarm"
-		};
-	if (strstr(end->text, "request is too large") || strstr(end->text, "too many operations") ||
-	    strstr(end->text, "larger than max"))
-		return (struct judgement){ FINAL, STORE_TOO_LARGE,
-					   "etcd refuses a request of this size; see its flags "
-					   "--max-request-bytes and --max-txn-ops" };
-	if (strstr(end->text, "requested lease not found"))
-		return (struct judgement){ FINAL, STORE_LEASE_LOST, "the lease is gone" };
-	if (end->code == GRPC_INVALID_ARGUMENT)
-		return (struct judgement){ FINAL, STORE_INVALID, "etcd refuses this transaction" };
-	if (str_eq(end->text, "etcdserver: no leader") || strstr(end->text, "proposal dropped") ||
-	    str_eq(end->text, "etcdserver: too many requests") || str_eq(end->text, "etcdserver: not capable") ||
-	    str_eq(end->text, "etcdserver: rpc not supported for learner"))
-		return (struct judgement){ NOT_DONE, .move = true };
-	return (struct judgement){ IN_DOUBT, .move = true };
-}
-
-struct found {
-	const Etcd__TxnResponse *response;
-	size_t next;
-	struct record *record; // of the last one looked at
-};
-
-static struct record *find(void *arg, UNUSED const char *key)
-{
-	struct found *f = arg;
-	const Etcd__KeyValue *kv = etcd_first_kv(f->response, f->next++);
-	record_unref(f->record);
-	f->record = kv ? etcd_record(kv) : NULL;
-	return f->record;
-}
-
-static struct judgement judge_compares(struct write *w, const Etcd__TxnResponse *response, size_t at)
-{
-	struct found f = { .response = response, .next = at };
-	struct record *found = NULL;
-	struct store_txn *txn = w->txn;
-	struct judgement j = { FINAL, STORE_CONFLICT, "a compare did not hold" };
-	if (txn->fence_key && store_txn_fenced(txn, find(&f, txn->fence_key))) {
-		j = (struct judgement){ FINAL, STORE_FENCED, "another holds the key that fences this transaction" };
-	} else {
-		txn->failed_compare = store_txn_compare(txn, find, &f, &found);
-		if (txn->failed_compare < txn->n_compares)
-			txn->found = found ? record_ref(found) : NULL;
-		else
-			j = (struct judgement){ IN_DOUBT, .move = true }; // nonsense; not to be relied on
-	}
-	record_unref(f.record);
-	return j;
-}
-
-// The slot is not as this transaction expected: an earlier sending of it has been applied, or the slot is not ours now.
-static struct judgement judge_slot(struct write *w, const Etcd__KeyValue *kv)
-{
-	char mark[24];
-	snprintf(mark, sizeof(mark), "%016llx", (unsigned long long)w->operation);
-	w->slot_worn = true;
-	if (kv && kv->value.len == strlen(mark) && memcmp(kv->value.data, mark, kv->value.len) == 0) {
-		w->e->counts.recognised++;
-		w->txn->revision = (uint64_t)kv->mod_revision;
-		return (struct judgement){ FINAL, STORE_OK, "" };
-	}
-	if (w->in_doubt)
-		return (struct judgement){ FINAL, STORE_UNKNOWN,
-					   "the store was restored or cleaned while this was "
-					   "being written: it may or may not be applied" };
-	return (struct judgement){ NOT_DONE };
-}
-
-static struct judgement judge(struct write *w, const Etcd__TxnResponse *response)
-{
-	uint64_t revision = response->header ? (uint64_t)response->header->revision : 0;
-	size_t at = 0;
-	if (!revision)
-		return (struct judgement){ IN_DOUBT, .move = true };
-	if (response->succeeded) {
-		w->txn->revision = revision;
-		w->in_doubt = 0; // whatever was sent before cannot be applied any more
-		if (w->slot)
-			w->slot->mod = revision;
-		return (struct judgement){ FINAL, STORE_OK, "" };
-	}
-	if (w->slot) {
-		const Etcd__KeyValue *kv = etcd_first_kv(response, at++);
-		if ((kv ? (uint64_t)kv->mod_revision : 0) != w->slot->mod)
-			return judge_slot(w, kv);
-	}
-	struct judgement j = judge_compares(w, response, at);
-	if (j.verdict == FINAL) {
-		w->txn->revision = revision;
-		w->slot_worn |= w->sent > 1; // burnt
-	}
-	return j;
 }
 
 // ---- sending
@@ -321,8 +195,10 @@ static bool over_time(const struct write *w)
 
 static void conclude(struct write *w, const struct judgement *j)
 {
-	// What etcd refuses says nothing of earlier sendings; what it compared does.
-	bool compared = j->result == STORE_OK || j->result == STORE_CONFLICT || j->result == STORE_FENCED;
+	// What etcd refuses says nothing of earlier sendings; what it compared does. Unknown for good: never again,
+	// then.
+	bool compared = j->result == STORE_OK || j->result == STORE_CONFLICT || j->result == STORE_FENCED ||
+			j->result == STORE_EPOCH_CHANGED || j->result == STORE_UNKNOWN;
 	if (j->verdict == FINAL && (compared || !w->in_doubt)) {
 		settle(w, j->result, j->reason);
 		return;
@@ -336,7 +212,7 @@ static void conclude(struct write *w, const struct judgement *j)
 			       "the store could not be reached; nothing was applied");
 		return;
 	}
-	if (w->slot_worn)
+	if (w->slot_worn || w->plain)
 		slot_give(w);
 	unsigned doublings = w->sent < 4 ? w->sent : 4;
 	w->after_ms = monotonic_ms() + etcd_jitter(w->e, 15u << doublings);
@@ -357,7 +233,7 @@ static void answered(struct grpc_call *call, const ProtobufCMessage *message)
 	struct write *w = grpc_arg(call);
 	struct etcd *e = w->e;
 	const Etcd__TxnResponse *response = CONTAINER_OF(message, Etcd__TxnResponse, base);
-	struct judgement j = judge(w, response);
+	struct judgement j = write_judge(w, response);
 	if (response->header && response->header->raft_term > e->term)
 		e->term = response->header->raft_term;
 	grpc_cancel(call); // the answer is all there is
@@ -370,15 +246,15 @@ static void answered(struct grpc_call *call, const ProtobufCMessage *message)
 static void ended(struct grpc_call *call, const struct grpc_end *end)
 {
 	struct write *w = grpc_arg(call);
-	struct judgement j = judge_failure(end);
+	struct judgement j = write_judge_failure(end);
 	left_flight(w);
 	if (j.move)
 		etcd_member_failed(w->e, w->member, j.drop, end->text);
-	// Without any put, a full quota is no obstacle to etcd; with the slot's it is.
-	if (j.verdict == FINAL && j.result == STORE_NO_SPACE && w->slot && !has_puts(w->txn)) {
-		slot_give(w);
-		w->plain = true;
-		j.verdict = NOT_DONE;
+	if (w->asking) {
+		j.verdict = NOT_DONE; // a question changes nothing; it is asked again
+	} else if (j.verdict == FINAL && j.result == STORE_NO_SPACE && w->slot) {
+		w->asking = true;
+		j.verdict = IN_DOUBT;
 	}
 	conclude(w, &j);
 }
@@ -388,7 +264,8 @@ static bool send_write(struct write *w)
 	struct etcd *e = w->e;
 	if (w->txn->n_ops && !w->slot && !w->plain)
 		w->slot = slot_take(e);
-	Etcd__TxnRequest *request = etcd_request(w->txn, w->slot, w->operation, w->sent > 0);
+	Etcd__TxnRequest *request = w->asking ? etcd_request_slot(w->slot)
+					      : etcd_request(w->txn, w->slot, w->epoch_mod, w->operation, w->sent > 0);
 	w->call = etcd_call(e, &(struct grpc_spec){
 				       .path = "/etcdserverpb.KV/Txn",
 				       .first = &request->base,
@@ -450,7 +327,7 @@ void etcd_writes_resend(struct etcd *e, size_t member, uint64_t term)
 		w = LIST_ENTRY(due.next, struct write, link);
 		grpc_cancel(w->call);
 		left_flight(w);
-		conclude(w, &(struct judgement){ IN_DOUBT });
+		conclude(w, &(struct judgement){ w->asking ? NOT_DONE : IN_DOUBT });
 	}
 }
 

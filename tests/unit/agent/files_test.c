@@ -128,6 +128,11 @@ static void wake_up(struct timer *timer)
 	loop_stop(CONTAINER_OF(timer, struct waker, timer)->loop);
 }
 
+static char *nobody(void *arg UNUSED)
+{
+	return xstrdup("http://127.0.0.1:1");
+}
+
 // Told for a moment, so that all who wait hear it, then forgotten: the artifact may never be asked for again.
 static void failed_fetch_is_forgotten(void **state UNUSED)
 {
@@ -135,7 +140,7 @@ static void failed_fetch_is_forgotten(void **state UNUSED)
 	struct artifacts artifacts;
 	artifacts_init(&artifacts, &(struct artifacts_spec){
 					   .loop = waker.loop,
-					   .api = "http://127.0.0.1:1",
+					   .addresses = nobody,
 					   .token = "none",
 					   .dir = folder,
 					   .cache = folder,

@@ -63,15 +63,16 @@ static void nobody_listens(void **state UNUSED)
 
 static void addresses(void **state UNUSED)
 {
-	static const char *const bad[] = { "", "127.0.0.1:7070", "https://127.0.0.1:7070", "http://", "http://127.0.0.1:7070/v1",
-					   "http://example.org:80" };
+	static const char *const bad[] = { "", "127.0.0.1:7070", "https://127.0.0.1", "http://", "http://127.0.0.1:7070/v1",
+					   "http://example.org:80", "http://192.0.2.1:7070" };
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct err err = { 0 };
 		assert_null(client_new(bad[i], NULL, &err));
 		assert_int_equal(err.code, -EINVAL);
 	}
 	static const char *const good[] = { "http://127.0.0.1:7070", "http://127.0.0.1:7070/", "http://localhost:7070",
-					    "http://[::1]:7070" };
+					    "http://[::1]:7070", "https://192.0.2.1:7070",
+					    "https://[2001:db8::1]:7070" };
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
 		struct client *client = client_new(good[i], NULL, NULL);
 		assert_non_null(client);

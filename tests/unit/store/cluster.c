@@ -43,7 +43,7 @@ static void run_etcd(const struct cluster *c, unsigned i, const char *const *mor
 	dup2(fd, 1);
 	dup2(fd, 2);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	const char *scheme = more && *more ? "https" : "http";
+	const char *scheme = more && *more && str_eq(*more, "--cert-file") ? "https" : "http";
 	const char *argv[ARGS] = {
 		"etcd",
 		"--name",

@@ -259,6 +259,28 @@ static void test_close_answers_all(void **state)
 	assert_int_equal(o[199].result, STORE_SHUTTING_DOWN);
 }
 
+// Being moved: what came before goes on, reads too.
+static void test_frozen(void **state)
+{
+	struct bed *bed = *state;
+	struct outcome before = { 0 }, after = { 0 };
+	struct store_txn *txn = store_txn_new();
+	store_txn_put(txn, "k", "before", 6);
+	bed_commit(bed, txn, &before);
+	store_set_frozen(bed->store, true);
+	txn = store_txn_new();
+	store_txn_put(txn, "k", "after", 5);
+	bed_commit(bed, txn, &after);
+	bed_wait(bed, &before.done);
+	bed_wait(bed, &after.done);
+	assert_int_equal(before.result, STORE_OK);
+	assert_int_equal(after.result, STORE_NOT_APPLIED);
+	assert_int_equal(bed_do(bed, store_txn_new(), NULL), STORE_OK);
+	assert_string_equal(bed_value(bed, "k"), "before");
+	store_set_frozen(bed->store, false);
+	bed_put(bed, "k", "after");
+}
+
 // ---- reads
 
 static void test_lists(void **state)
@@ -362,7 +384,7 @@ static void test_hold(void **state)
 	TEST(test_put_get_delete, open), TEST(test_nothing_changed, open), TEST(test_compares, open),                  \
 		TEST(test_all_or_nothing, open), TEST(test_order_within_a_batch, open), TEST(test_limits, open),       \
 		TEST(test_too_many_wait, open), TEST(test_forget, open), TEST(test_close_answers_all, open),           \
-		TEST(test_lists, open), TEST(test_hold, open)
+		TEST(test_lists, open), TEST(test_hold, open), TEST(test_frozen, open)
 
 int main(void)
 {

@@ -58,7 +58,8 @@ static void test_no_conflict_with_what_failed(UNUSED void **state)
 	assert_int_equal(first.result, STORE_NO_SPACE);
 	assert_int_equal(second.result, STORE_NOT_APPLIED);
 	assert_null(second.record);
-	assert_int_equal(third.result, STORE_NOT_APPLIED);
+	assert_int_equal(third.result, STORE_CONFLICT); // judged anew: it puts nothing
+	assert_null(third.record);
 	bed_free(bed);
 }
 

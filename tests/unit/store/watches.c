@@ -139,6 +139,40 @@ static void test_watch_too_slow(void **state)
 	watcher_stop(&idle);
 }
 
+// A reader may leave 4 MiB unread, though the ring holds more; what it was started behind does not count.
+static void test_watch_left_unread(void **state)
+{
+	struct bed *bed = *state;
+	enum { VALUE = 200 << 10, N = STORE_WATCH_BEHIND / VALUE };
+	AUTO_FREE char *value = xcalloc(1, VALUE);
+	struct watcher slow = { 0 }, reader = { 0 }, behind = { 0 };
+	struct store_event e;
+	bed_put(bed, "k", "first");
+	watcher_start(&slow, bed, "", 0);
+	watcher_start(&reader, bed, "", 0);
+	for (int i = 0; i < 2 * N; i++) {
+		struct store_txn *txn = store_txn_new();
+		store_txn_put(txn, "k", value, VALUE);
+		assert_int_equal(bed_do(bed, txn, NULL), STORE_OK);
+		if (i == N / 2) // not yet
+			assert_int_equal(store_watch_next(&slow.watch, &e), STORE_WATCH_EVENT);
+		while (store_watch_next(&reader.watch, &e) == STORE_WATCH_EVENT)
+			;
+	}
+	assert_int_equal(store_watch_next(&slow.watch, &e), STORE_WATCH_LIST_AGAIN);
+	assert_int_equal(store_watch_why(&slow.watch), STORE_TOO_LARGE);
+	expect_idle(&reader);
+	watcher_start(&behind, bed, "", 1);
+	unsigned n = 0;
+	while (store_watch_next(&behind.watch, &e) == STORE_WATCH_EVENT)
+		n++;
+	assert_int_equal(n, 2 * N);
+	assert_int_equal(store_watch_why(&behind.watch), STORE_OK);
+	watcher_stop(&slow);
+	watcher_stop(&reader);
+	watcher_stop(&behind);
+}
+
 // ---- against a model: random transactions, many in flight; the watch's history, the answers and the state must agree
 
 enum { MODEL_KEYS = 40, MODEL_TXNS = 3000, MODEL_FLYING = 32 };
@@ -253,7 +287,8 @@ static void test_model(void **state)
 
 #define TEST(f, open) cmocka_unit_test_setup_teardown(f, open, bed_teardown)
 #define TESTS(open)                                                                                                    \
-	TEST(test_watch, open), TEST(test_watch_resumes, open), TEST(test_watch_too_slow, open), TEST(test_model, open)
+	TEST(test_watch, open), TEST(test_watch_resumes, open), TEST(test_watch_too_slow, open),                       \
+		TEST(test_watch_left_unread, open), TEST(test_model, open)
 
 int main(void)
 {
