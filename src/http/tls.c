@@ -75,6 +75,9 @@ void tls_free(struct tls *tls)
 	if (!tls)
 		return;
 	SSL_set_app_data(tls->ssl, NULL);
+	// However the connection ended, its session may be resumed; OpenSSL would forbid that without a proper end.
+	if (tls->through)
+		SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(tls->ssl);
 	tls_config_free(tls->config);
 	buf_clear(&tls->early);

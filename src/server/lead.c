@@ -7,6 +7,7 @@
 #include "server/nodes.h"
 #include "server/route.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #define SERVERS "v1/servers/"
@@ -34,8 +35,8 @@ bool server_leads(const struct server *server)
 void server_commit_leading(struct server *server, struct store_txn *txn,
 			   void (*done)(void *arg, const struct store_answer *answer), void *arg)
 {
-	if (server->lead.leader)
-		store_txn_fence(txn, server->lead.leader);
+	assert(server->lead.leader); // who calls has asked server_leads in the same turn
+	store_txn_fence(txn, server->lead.leader);
 	store_commit(server->store, txn, done, arg);
 }
 

@@ -102,7 +102,7 @@ static void check_segment(struct gathered *g, const struct segment *s)
 
 struct order {
 	struct gathered *g;
-	uint64_t read, acknowledged;
+	uint64_t life, read, acknowledged;
 	struct op *last[KEYS]; // acknowledged, of those that changed that key
 };
 
@@ -143,7 +143,7 @@ static void check_read(struct order *o, const struct entry *e)
 	}
 	if (e->revision < least)
 		violate(o->g->verdict, VIOLATION_TIME, "life %llu reads at revision %llu, it should be %llu at least",
-			(ull)(op ? LIFE_OF(e->op) : 0), (ull)e->revision, (ull)least);
+			(ull)o->life, (ull)e->revision, (ull)least);
 	o->read = e->revision > o->read ? e->revision : o->read;
 }
 
@@ -168,7 +168,7 @@ static void check_keys(struct order *o, struct op *op)
 
 static void check_order(struct gathered *g, const struct log *log)
 {
-	struct order o = { .g = g };
+	struct order o = { .g = g, .life = log->n ? log->entries[0].op : 0 };
 	for (size_t i = 0; i < log->n; i++) {
 		const struct entry *e = &log->entries[i];
 		if (e->type == ENTRY_RETURN)

@@ -1,4 +1,5 @@
 // TLS between two state machines, without a socket: what each says is carried to the other in pieces.
+#include "base/clock.h"
 #include "base/rng.h"
 #include "base/str.h"
 #include "certs.h"
@@ -324,6 +325,26 @@ static void test_resume(void **state)
 	assert_string_equal(tls_peer(d.server.tls), "dialtone://p/node/n2");
 }
 
+// A session does not outlive the certificate it was made with.
+static void test_resume_expired(void **state)
+{
+	(void)state;
+	AUTO_OWN struct own brief = certs_own(&certs, NODE_URI, NULL, 0, 2);
+	AUTO_CONFIG struct tls_config *server = server_config(TLS_ASK_REQUIRED), *client = client_config(&brief);
+	AUTO_PAIR struct pair first = join(client, server, "127.0.0.1");
+	expect_talk(&first);
+	uint64_t deadline_ms = monotonic_ms() + 10000;
+	for (bool refused = false; !refused;) {
+		AUTO_PAIR struct pair p = join(client, server, "127.0.0.1");
+		assert_true(tls_resumed(p.client.tls));
+		refused = p.server.r < 0;
+		if (refused)
+			expect_refused(&p.server, -EACCES, "expired");
+		assert_true(monotonic_ms() < deadline_ms);
+		usleep(20000);
+	}
+}
+
 static void test_end(void **state)
 {
 	(void)state;
@@ -425,6 +446,7 @@ int main(void)
 		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_resume),
+		cmocka_unit_test(test_resume_expired),
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_damage),

@@ -83,8 +83,11 @@ void bed_free(struct bed *bed)
 		return;
 	bed_close(bed);
 	loop_free(bed->loop);
-	if (bed->dir)
+	if (bed->dir) {
+		AUTO_FREE char *before = xasprintf("%s.before-restore", bed->dir);
 		assert_int_equal(tree_remove(bed->dir, NULL), 0);
+		assert_int_equal(tree_remove(before, NULL), 0);
+	}
 	free(bed->dir);
 	free(bed);
 }
