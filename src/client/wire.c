@@ -115,9 +115,14 @@ void client_headers_add(struct client_headers *headers, const char *name, const 
 void client_wire_note(struct client_wire *wire, const struct http_response *response)
 {
 	const char *text = http_header_get(&response->headers, "dialtone-revision");
-	uint64_t revision;
-	if (text && parse_u64(text, INT64_MAX, &revision) == 0 && revision > wire->revision)
-		wire->revision = revision;
+	const char *colon = text ? strrchr(text, ':') : NULL;
+	struct client_seen said = { 0 };
+	if (!colon || (size_t)(colon - text) >= sizeof(said.epoch) ||
+	    parse_u64(colon + 1, INT64_MAX, &said.revision) < 0)
+		return;
+	memcpy(said.epoch, text, (size_t)(colon - text));
+	if (!str_eq(said.epoch, wire->seen.epoch) || said.revision > wire->seen.revision)
+		wire->seen = said;
 }
 
 void client_headers_revise(struct client_headers *headers, const struct client_wire *wire)
@@ -125,16 +130,17 @@ void client_headers_revise(struct client_headers *headers, const struct client_w
 	for (size_t i = 0; i < headers->n; i++) // of a former address
 		if (str_eq(headers->items[i].name, "Authorization"))
 			headers->items[i].value = wire->authorization;
-	if (!wire->revision || headers->revision[0])
+	if (!wire->seen.revision || headers->seen[0])
 		return;
-	snprintf(headers->revision, sizeof(headers->revision), "%llu", (unsigned long long)wire->revision);
-	client_headers_add(headers, "Dialtone-Revision", headers->revision);
+	snprintf(headers->seen, sizeof(headers->seen), "%s:%llu", wire->seen.epoch,
+		 (unsigned long long)wire->seen.revision);
+	client_headers_add(headers, "Dialtone-Revision", headers->seen);
 }
 
 void client_headers_init(struct client_headers *headers, const struct client_wire *wire, const char *accept)
 {
 	headers->n = 0;
-	headers->revision[0] = '\0';
+	headers->seen[0] = '\0';
 	client_headers_add(headers, "Authorization", wire->authorization);
 	client_headers_add(headers, "Accept", accept);
 	client_headers_add(headers, "User-Agent", "dialtone/" DIALTONE_VERSION);

@@ -8,12 +8,18 @@
 
 enum { CLIENT_ANSWER_MAX = 64 << 20, CLIENT_HEADERS_MAX = 8 };
 
+// How far the store had come, as answers tell: "EPOCH:REVISION". What was seen in one epoch says nothing of another.
+struct client_seen {
+	char epoch[48];
+	uint64_t revision; // 0: nothing yet
+};
+
 struct client_wire {
 	char *text; // the address as given, for messages
 	char *host; // of the Host header
 	char *authorization; // NULL: none
 	bool secure;         // https://
-	uint64_t revision; // the highest that an answer named; 0: none did
+	struct client_seen seen; // the furthest
 	struct address address;
 };
 
@@ -27,7 +33,7 @@ struct http_client *client_wire_connect(const struct client_wire *wire, struct l
 struct client_headers {
 	struct http_header items[CLIENT_HEADERS_MAX];
 	size_t n;
-	char revision[24];
+	char seen[80];
 };
 
 // The answer's head: what it says of the store's revision.

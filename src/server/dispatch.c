@@ -125,12 +125,21 @@ static void awaited(void *arg, const struct store_answer *answer)
 			       "this server has not yet seen what you have: its store is behind");
 }
 
+// The revision that "EPOCH:REVISION" names; 0 when there is none, or it is of before a restore.
+static uint64_t seen_revision(const struct request *rq)
+{
+	const char *value = http_header_get(&http_exchange_request(rq->x)->headers, "dialtone-revision");
+	const char *colon = value ? strrchr(value, ':') : NULL, *epoch = store_epoch(rq->server->store);
+	uint64_t revision = 0;
+	bool known = colon && strlen(epoch) == (size_t)(colon - value) && str_starts(value, epoch);
+	return known && parse_u64(colon + 1, INT64_MAX, &revision) == 0 ? revision : 0;
+}
+
 // True: what the client has seen is not here yet, and is waited for.
 static bool await_revision(struct request *rq)
 {
-	const char *value = http_header_get(&http_exchange_request(rq->x)->headers, "dialtone-revision");
-	uint64_t revision;
-	if (!value || parse_u64(value, INT64_MAX, &revision) < 0 || revision <= store_revision(rq->server->store))
+	uint64_t revision = seen_revision(rq);
+	if (revision <= store_revision(rq->server->store))
 		return false;
 	struct store_txn *txn = store_txn_new();
 	rq->arg = txn;

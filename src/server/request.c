@@ -143,8 +143,8 @@ static void say_revision(struct request *rq)
 {
 	if (!rq->route || !(rq->route->flags & ROUTE_CHANGES))
 		return;
-	char text[24];
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)store_revision(rq->server->store));
+	AUTO_FREE char *text = xasprintf("%s:%llu", store_epoch(rq->server->store),
+					 (unsigned long long)store_revision(rq->server->store));
 	http_exchange_set_header(rq->x, "Dialtone-Revision", text);
 }
 
