@@ -82,12 +82,12 @@ static int split_addresses(struct client *client, const char *text, struct err *
 
 static void use_address(struct client *client)
 {
-	uint64_t revision = client->wire.revision;
+	struct client_seen seen = client->wire.seen;
 	http_client_free(client->http);
 	client_wire_clear(&client->wire);
 	int r = client_wire_init(&client->wire, client->addresses[client->at], client->token, NULL);
 	assert(r == 0);
-	client->wire.revision = revision;
+	client->wire.seen = seen;
 	client->http = client_wire_connect(&client->wire, client->loop, 4);
 }
 
@@ -401,7 +401,7 @@ static int upgrade_secure(struct client *client, const char *path, const char *p
 	if (!own)
 		return err->code;
 	own->patience_ms = client->patience_ms;
-	own->wire.revision = client->wire.revision;
+	own->wire.seen = client->wire.seen;
 	struct carrier *carrier = xcalloc(1, sizeof(*carrier));
 	carrier->client = own;
 	http_client_on_over(own->http, carrier_over, carrier);

@@ -134,6 +134,8 @@ def test_who_wrote_sees_it_on_any_server(cluster, app):
         assert status == 202, answer
         said = cluster.ask(reader, idle + "/env", headers=[f"Dialtone-Revision: {headers['dialtone-revision']}"])
         assert said[2]["N"] == str(n), f"{reader} does not show what {writer} wrote"
+    of_before_a_restore = "Dialtone-Revision: another-epoch:999999999999"
+    assert cluster.ask("a", idle + "/env", headers=[of_before_a_restore])[0] == 200
     trail = cluster.ask("c", "/v1/audit?limit=100")[2]["items"]
     assert sum(r["action"] == f"PATCH {idle}/env" for r in trail) == 15, "records of several servers displaced each other"
     assert cluster.ask("b", idle, "DELETE")[0] == 204
