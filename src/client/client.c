@@ -2,9 +2,8 @@
 #include "client/client.h"
 
 #include "base/clock.h"
-#include "base/rng.h"
 #include "base/str.h"
-#include "client/wire.h"
+#include "client/wait.h"
 #include "http/server.h"
 
 #include <assert.h>
@@ -21,39 +20,6 @@ struct carrier {
 	pthread_t thread;
 	struct carrier *next;
 	bool over;
-};
-
-struct client {
-	struct carrier *carriers;
-	struct client_wire wire; // of the present address
-	char **addresses;
-	size_t n_addresses, at;
-	char *token;
-	struct loop *loop;
-	struct http_client *http;
-	unsigned patience_ms;
-	struct rng rng;
-};
-
-// One call that is waited for.
-struct wait {
-	struct client *client;
-	const struct client_request *request;
-	struct http_call *call; // NULL: over
-	struct client_collect collect;
-	struct err lost; // code 0: the answer came to its end
-	int stopped;     // what a callback of the caller's returned to end the call, or 0
-	bool upload_ended;
-	// Called with the body's bytes of a good answer instead of collecting them; returns 0 or what to stop with.
-	int (*data)(struct wait *wait, const char *bytes, size_t n);
-	void *arg;
-	bool endless;         // a stream: it may be silent for as long as it likes
-	uint64_t deadline_ms; // monotonic; 0: none
-	struct timer deadline;
-	// Upgrade.
-	bool upgrade;
-	struct buf *early;
-	int fd;
 };
 
 static void addresses_free(struct client *client)
@@ -262,7 +228,7 @@ static void wait_start(struct wait *wait, struct client_headers headers)
 	wait->call = http_client_call(wait->client->http, &spec);
 }
 
-static void pause_ms(unsigned ms)
+void client_pause(unsigned ms)
 {
 	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
 	nanosleep(&t, NULL);
@@ -317,13 +283,12 @@ static void wait_patiently(struct wait *wait, struct client_headers *headers)
 			client->at = (client->at + 1) % client->n_addresses;
 			use_address(client);
 		}
-		pause_ms(others ? (unsigned)rng_below(&client->rng, HASTE_MS) : delay_ms);
+		client_pause(others ? (unsigned)rng_below(&client->rng, HASTE_MS) : delay_ms);
 		delay_ms = others || delay_ms >= 200 ? delay_ms : delay_ms * 2;
 	}
 }
 
-// Runs the call to its end. Returns what a callback stopped it with, or the judgement of the answer.
-static int wait_run(struct wait *wait, struct client_headers *headers, struct client_answer *answer, struct err *err)
+int wait_run(struct wait *wait, struct client_headers *headers, struct client_answer *answer, struct err *err)
 {
 	AUTO_ANSWER struct client_answer unseen = { 0 };
 	wait->fd = -1;
@@ -447,83 +412,4 @@ static int upgrade(struct client *client, const char *path, const char *protocol
 	}
 	*ret_fd = wait.fd;
 	return 0;
-}
-
-// ---- Streams of events ----
-
-struct reading {
-	const struct client_stream *stream;
-	struct sse_parser *parser;
-	char *last_id;
-	int stopped;
-	bool heard; // an event came on this connection
-	bool met;   // the platform has answered, on this or an earlier one
-};
-
-static void on_stream_event(const struct sse_event *event, void *arg)
-{
-	struct reading *reading = arg;
-	if (reading->stopped != 0)
-		return;
-	reading->heard = true;
-	free(reading->last_id);
-	reading->last_id = xstrdup(event->id);
-	reading->stopped = reading->stream->on_event(event, reading->stream->arg);
-}
-
-static int stream_data(struct wait *wait, const char *bytes, size_t n)
-{
-	struct reading *reading = wait->arg;
-	int r = sse_parse(reading->parser, bytes, n);
-	return reading->stopped != 0 ? reading->stopped : r;
-}
-
-// One connection: a positive value or a negative errno; *ret_lost says that the connection broke, not the caller's
-// wish.
-static int stream_once(struct client *client, struct reading *reading, bool *ret_lost, struct err *err)
-{
-	struct client_headers headers;
-	client_headers_init(&headers, &client->wire, "text/event-stream");
-	client_headers_add(&headers, "Last-Event-ID", str_empty(reading->last_id) ? NULL : reading->last_id);
-	reading->parser = sse_parser_new(CLIENT_ANSWER_MAX, on_stream_event, reading);
-	reading->heard = false;
-	struct wait wait = {
-		.client = client,
-		.request = &reading->stream->request,
-		.data = stream_data,
-		.arg = reading,
-		.endless = true,
-		.deadline_ms = reading->stream->deadline_ms,
-	};
-	AUTO_ANSWER struct client_answer answer = { 0 };
-	int r = wait_run(&wait, &headers, &answer, err);
-	sse_parser_free(reading->parser);
-	reading->met = reading->met || answer.status != 0;
-	*ret_lost = wait.stopped == 0 && (answer.status < 400 || answer.status == 503);
-	return r != 0 ? r : err_set(err, -EPIPE, "%s ended the stream early", client->wire.text);
-}
-
-int client_stream(struct client *client, const struct client_stream *stream, struct err *err)
-{
-	struct reading reading = { .stream = stream };
-	struct err why = { 0 };
-	unsigned delay_ms = 50;
-	int r;
-	for (;;) {
-		bool lost = false;
-		r = stream_once(client, &reading, &lost, &why);
-		if (!lost || !stream->reconnect || (!reading.met && !stream->insist))
-			break;
-		int given_up = stream->on_lost ? stream->on_lost(&why, stream->arg) : 0;
-		if (given_up < 0)
-			break;
-		if (reading.heard)
-			delay_ms = 50;
-		pause_ms(delay_ms);
-		delay_ms = delay_ms < 1000 ? delay_ms * 2 : 2000;
-	}
-	free(reading.last_id);
-	if (r < 0 && err)
-		*err = why;
-	return r;
 }
