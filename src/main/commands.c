@@ -54,7 +54,7 @@ const struct cli_command machine_commands[] = {
 	{ "store", "status|backup FILE|restore FILE|compact|migrate FROM TO",
 	  "Show, back up, restore, compact or move the platform's state", "This machine", 1, 3, store_options,
 	  command_store, true, false,
-	  "status, backup and compact ask the platform; with --data or --store they work on the store itself, as restore "
-	  "and migrate always do. FROM and TO are stores as for --store, or data directories." },
+	  "status, backup and compact ask the platform; with --data or --store they work on the store itself,\n"
+	  "as restore and migrate always do. FROM and TO are stores as for --store, or data directories." },
 	{ 0 },
 };

@@ -162,7 +162,9 @@ static void keeper_gone(struct watch *w)
 	}
 	uint64_t wait_ms = w->failures < 2 ? 0 : 100ull << (w->failures < 8 ? w->failures - 2 : 6);
 	usleep((useconds_t)(wait_ms < BACKOFF_CAP_MS ? wait_ms : BACKOFF_CAP_MS) * 1000);
-	start_keeper(w);
+	// The one that could not start may have met another: the last deed of a supervisor that was killed.
+	if (!take_over(w))
+		start_keeper(w);
 }
 
 static void reap_waiter(struct watch *w)
