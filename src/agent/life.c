@@ -232,7 +232,7 @@ static void ready(struct instance *instance)
 	if (!instance->probe.loop) // adopted
 		probe_start(&instance->probe, instance->world->loop, &a->health, instance->address, a->port, true, probed);
 	if (instance->probe_failed >= UNREADY_AFTER) {
-		life_say(instance, "health check: %s", life_last_probe(instance)->detail);
+		life_say(instance, INSTANCE_MESSAGE_HEALTH "%s", life_last_probe(instance)->detail);
 		life_move(instance, LIFE_UNREADY);
 	}
 }

@@ -107,6 +107,9 @@ FIELDS_OBJECT(resources)
 // How a problem begins that is about the writable place of instances, so that a reader can tell it from others.
 #define NODE_PROBLEM_SCRATCH "scratch of instances"
 
+// How an instance's message begins when its health check took it out of the routes: between two runs it is unready, too.
+#define INSTANCE_MESSAGE_HEALTH "health check: "
+
 struct node_report {
 	char *name, *address, *zone;
 	uint64_t memory_bytes, disk_bytes;

@@ -75,14 +75,13 @@ static bool is_completed(const struct app_entry *app)
 	return completed;
 }
 
-// Between two runs it is unready too: only what its agent says of its health (agent/life.c) tells the one from the other.
 bool app_has_become_unready(const struct app_entry *app)
 {
 	const struct placement_entry *p;
 	LIST_EACH(p, &app->placements, of_app)
 		if (p->record.want == WANT_RUN && p->record.release == app->app.release && p->heard &&
 		    p->actual.state == INSTANCE_UNREADY && p->actual.message &&
-		    str_starts(p->actual.message, "health check: "))
+		    str_starts(p->actual.message, INSTANCE_MESSAGE_HEALTH))
 			return true;
 	return false;
 }

@@ -19,8 +19,7 @@ bool if_match_holds(struct request *rq, const struct app_entry *app);
 // The app that the request's path names, with the replica caught up; NULL when there is none.
 struct app_entry *request_find_app(struct request *rq);
 
-// The same, judged: answers and returns NULL when there is none (404) or
-// when If-Match does not hold for it (412).
+// The same, judged: answers and returns NULL when there is none (404) or when If-Match does not hold for it (412).
 struct app_entry *request_app(struct request *rq);
 
 // Puts the changed app record into txn, on condition that it is still as in entry; -EINVAL and an answer of 400 when

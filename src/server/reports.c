@@ -72,28 +72,40 @@ static void write_record(struct request *rq, struct node_entry *node, const stru
 
 // ---- instances
 
-static void crashed(struct server *server, struct placement_entry *p, const struct instance_report *now)
+// at_ms 0: now.
+static void tell(struct server *server, struct placement_entry *p, const char *type, char *message, uint64_t at_ms)
 {
-	const struct exit_status *exit = now->exit;
-	if (!exit || !server_leads(server) || p->record.want == WANT_STOP || now->state == INSTANCE_STOPPING ||
-	    now->state == INSTANCE_STOPPED)
-		return;
-	bool is_new = p->heard ? !p->actual.exit || p->actual.exit->at_ms != exit->at_ms
-			       : !event_is_known(server, p->app, "crashed", p->record.instance, exit->at_ms);
-	if (!is_new || !placement_is_of(p, p->app))
-		return;
-	struct placement_entry view = { .record = p->record, .heard = true, .actual = *now };
-	view.actual.state = INSTANCE_BACKOFF;
-	AUTO_FREE char *message = instance_cause(&view);
-	struct event event = { .type = (char *)"crashed",
+	struct event event = { .type = (char *)type,
 			       .message = message,
 			       .process = p->record.process,
 			       .instance = p->record.instance,
 			       .index = p->record.index,
 			       .node = p->record.node,
 			       .release = p->record.release,
-			       .at_ms = exit->at_ms };
+			       .at_ms = at_ms };
 	event_add(server, p->app, &event);
+}
+
+// The report before had another; after a start of this process, no event tells of it.
+static bool is_new_exit(struct server *server, const struct placement_entry *p, const char *type,
+			const struct exit_status *exit)
+{
+	return p->heard ? !p->actual.exit || p->actual.exit->at_ms != exit->at_ms
+			: !event_is_known(server, p->app, type, p->record.instance, exit->at_ms);
+}
+
+static void crashed(struct server *server, struct placement_entry *p, const struct instance_report *now)
+{
+	const struct exit_status *exit = now->exit;
+	if (!exit || !server_leads(server) || p->record.want == WANT_STOP || now->state == INSTANCE_STOPPING ||
+	    now->state == INSTANCE_STOPPED)
+		return;
+	if (!is_new_exit(server, p, "crashed", exit) || !placement_is_of(p, p->app))
+		return;
+	struct placement_entry view = { .record = p->record, .heard = true, .actual = *now };
+	view.actual.state = INSTANCE_BACKOFF;
+	AUTO_FREE char *message = instance_cause(&view);
+	tell(server, p, "crashed", message, exit->at_ms);
 }
 
 // An end that was asked for is news when it is that of the whole app, or not what SIGTERM is to lead to.
@@ -107,11 +119,9 @@ static bool is_news(const struct app_entry *app, const struct exit_status *exit)
 static void stopped(struct server *server, struct placement_entry *p, const struct instance_report *now)
 {
 	const struct exit_status *exit = now->exit;
-	if (!exit || p->record.want != WANT_STOP || !placement_is_of(p, p->app))
+	if (!exit || !server_leads(server) || p->record.want != WANT_STOP || !placement_is_of(p, p->app))
 		return;
-	bool is_new = p->heard ? !p->actual.exit || p->actual.exit->at_ms != exit->at_ms
-			       : !event_is_known(server, p->app, "stopped", p->record.instance, exit->at_ms);
-	if (!is_new || !is_news(p->app, exit))
+	if (!is_new_exit(server, p, "stopped", exit) || !is_news(p->app, exit))
 		return;
 	struct placement_entry view = { .record = p->record, .heard = true, .actual = *now };
 	view.actual.state = INSTANCE_STOPPED;
@@ -119,15 +129,7 @@ static void stopped(struct server *server, struct placement_entry *p, const stru
 	AUTO_FREE char *cause = instance_cause(&view);
 	bool killed = exit->signal == SIGKILL && !str_empty(now->message);
 	AUTO_FREE char *message = xasprintf("%s%s%.200s", cause, killed ? "; " : "", killed ? now->message : "");
-	struct event event = { .type = (char *)"stopped",
-			       .message = message,
-			       .process = p->record.process,
-			       .instance = p->record.instance,
-			       .index = p->record.index,
-			       .node = p->record.node,
-			       .release = p->record.release,
-			       .at_ms = exit->at_ms };
-	event_add(server, p->app, &event);
+	tell(server, p, "stopped", message, exit->at_ms);
 }
 
 static void cannot_start(struct server *server, struct placement_entry *p, const struct instance_report *now)
@@ -138,14 +140,7 @@ static void cannot_start(struct server *server, struct placement_entry *p, const
 		return;
 	struct placement_entry view = { .record = p->record, .heard = true, .actual = *now };
 	AUTO_FREE char *message = instance_cause(&view);
-	struct event event = { .type = (char *)"failed",
-			       .message = message,
-			       .process = p->record.process,
-			       .instance = p->record.instance,
-			       .index = p->record.index,
-			       .node = p->record.node,
-			       .release = p->record.release };
-	event_add(server, p->app, &event);
+	tell(server, p, "failed", message, 0);
 }
 
 // What was reported while no server decided: as heard for the first time, so that no event is written twice.

@@ -395,7 +395,7 @@ int main(void)
 	failed += cmocka_run_group_tests_name("sqlite", sqlite, NULL, NULL);
 	if (!cluster_possible())
 		return failed;
-	if (!getenv("STORE_ETCD")) // no part of the product uses that driver yet: make soak
+	if (!getenv("STORE_ETCD")) // clusters of etcd take their time: make soak
 		return failed;
 	failed += cmocka_run_group_tests_name("etcd, 1 member", etcd, bed_cluster_one, bed_cluster_free);
 	return failed + cmocka_run_group_tests_name("etcd, 3 members", etcd, bed_cluster_three, bed_cluster_free);
