@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-enum { ANSWER_STAYS_MS = 1000 };
+enum { ANSWER_STAYS_MS = 1000, LATEST_MAX = 10000 };
 
 // Until it succeeds, or for a moment after it failed: whoever asks then is told why instead of starting another.
 struct fetch {
@@ -37,16 +37,21 @@ static void fetch_free(struct fetch *fetch)
 	free(fetch);
 }
 
+static void forget_latest(struct artifacts *artifacts)
+{
+	void *latest;
+	for (size_t at = 0; map_next(&artifacts->latest, &at, NULL, &latest);)
+		free(latest);
+	map_clear(&artifacts->latest);
+}
+
 void artifacts_clear(struct artifacts *artifacts)
 {
 	void *fetch;
 	for (size_t at = 0; map_next(&artifacts->fetches, &at, NULL, &fetch);)
 		fetch_free(fetch);
 	map_clear(&artifacts->fetches);
-	void *latest;
-	for (size_t at = 0; map_next(&artifacts->latest, &at, NULL, &latest);)
-		free(latest);
-	map_clear(&artifacts->latest);
+	forget_latest(artifacts);
 	free(artifacts->dir);
 	*artifacts = (struct artifacts){ 0 };
 }
@@ -170,6 +175,8 @@ static void keep_latest(struct artifacts *artifacts, const struct assignment *a)
 {
 	if (str_empty(a->app_uid) || str_eq(map_get(&artifacts->latest, a->app_uid), a->artifact))
 		return;
+	if (artifacts->latest.count >= LATEST_MAX)
+		forget_latest(artifacts);
 	free(map_remove(&artifacts->latest, a->app_uid));
 	map_set(&artifacts->latest, a->app_uid, xstrdup(a->artifact));
 }

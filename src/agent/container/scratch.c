@@ -22,7 +22,15 @@
 
 #define MKFS "/sbin/mkfs.ext4"
 
-enum { MKFS_MS = 120000, ATTACH_TRIES = 100, FIT_TRIES = 6, BLOCK = 4096, GONE_MS = 30000, LOOP_PATH_SIZE = 32 };
+enum {
+	MKFS_MS = 120000,
+	ATTACH_TRIES = 100,
+	FIT_TRIES = 6,
+	BLOCK = 4096,
+	GONE_MS = 30000,
+	LOOP_PATH_SIZE = 32,
+	TEMPLATES_MAX = 64
+};
 static const uint64_t TRIAL_BYTES = 1ull << 20;
 static const char loop_control[] = "/dev/loop-control";
 
@@ -212,22 +220,39 @@ static int make_template(const char *path, uint64_t bytes, struct err *err)
 	return r;
 }
 
+// Users choose the sizes: with many of them, what is least likely to be used again is not worth knowing.
+static int keep_few(const char *folder, struct err *err)
+{
+	unsigned n = 0;
+	DIR *dir = opendir(folder);
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
+		n += str_ends(entry->d_name, ".ext4");
+	if (dir)
+		closedir(dir);
+	if (n < TEMPLATES_MAX)
+		return 0;
+	int r = tree_remove(folder, err);
+	return r < 0 ? r : dir_make(folder, 0700, err);
+}
+
 static int open_template(const char *folder, uint64_t bytes, int *ret_fd, struct err *err)
 {
 	static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
 	AUTO_FREE char *path = xasprintf("%s/%llu.ext4", folder, (unsigned long long)bytes);
 	int r = 0;
 	pthread_mutex_lock(&making);
-	if (file_exists(path) != 1)
-		r = make_template(path, bytes, err);
+	if (file_exists(path) != 1) {
+		r = keep_few(folder, err);
+		if (r == 0)
+			r = make_template(path, bytes, err);
+	}
+	if (r == 0) {
+		*ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (*ret_fd < 0)
+			r = err_set_errno(err, -errno, "cannot open '%s'", path);
+	}
 	pthread_mutex_unlock(&making);
-	if (r < 0)
-		return r;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_set_errno(err, -errno, "cannot open '%s'", path);
-	*ret_fd = fd;
-	return 0;
+	return r;
 }
 
 // ---- an instance's own

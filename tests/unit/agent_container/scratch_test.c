@@ -227,6 +227,29 @@ static void a_child_that_has_it_open_does_no_harm(void **state)
 	nothing_is_left();
 }
 
+// Whatever sizes people think of.
+static void templates_are_few(void **state)
+{
+	(void)state;
+	struct err err = { 0 };
+	struct scratch_owner owner = { 0 };
+	AUTO_FREE char *folder = xasprintf("%s/sizes", stage.root);
+	AUTO_FREE char *image = xasprintf("%s/image", stage.root);
+	AUTO_FREE char *target = xasprintf("%s/sized", stage.root);
+	AUTO_FREE char *first = xasprintf("%s/1.ext4", folder);
+	assert_int_equal(dir_make(target, 0755, NULL), 0);
+	assert_int_equal(scratch_open(folder, NULL), 0);
+	for (unsigned i = 1; i < 200; i++) {
+		AUTO_FREE char *path = xasprintf("%s/%u.ext4", folder, i);
+		assert_int_equal(file_write_atomic(path, "", 0, 0600, NULL), 0);
+	}
+	if (scratch_mount(folder, image, 8 * MIB, &owner, target, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(file_exists(first), 0);
+	layers_unmount(target, &err);
+	nothing_is_left();
+}
+
 static void without_loop_devices_it_is_memory(void **state)
 {
 	(void)state;
@@ -261,6 +284,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(leftovers_go),
 		cmocka_unit_test(a_full_machine_is_an_error),
 		cmocka_unit_test(a_child_that_has_it_open_does_no_harm),
+		cmocka_unit_test(templates_are_few),
 		cmocka_unit_test(without_loop_devices_it_is_memory),
 	};
 	int r = stage_enter();
