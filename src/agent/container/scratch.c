@@ -220,7 +220,7 @@ static int make_template(const char *path, uint64_t bytes, struct err *err)
 	return r;
 }
 
-// Users choose the sizes: with many of them, what is least likely to be used again is not worth knowing.
+// Users choose the sizes. Beyond so many, all of them go, and are made again when they are asked for.
 static int keep_few(const char *folder, struct err *err)
 {
 	unsigned n = 0;
